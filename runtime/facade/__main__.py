@@ -1,0 +1,5 @@
+"""`python -m bylaw`."""
+
+from bylaw.runtime.cli import main
+
+main()
