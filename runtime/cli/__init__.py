@@ -1,1 +1,57 @@
+"""The command line. One module a verb; a verb's module is imported only when it is called.
 
+Exit codes: 0 all well; 1 the policy is not sound, or cannot be enforced; 2 wrong usage or unusable input; 3 a part of the
+input could not be read and was left out; 4 a gate failed (a hard rule broken, a budget missed); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+import bylaw
+
+VERBS = {
+    "audit": "Measure how often transcripts break each rule of a policy.",
+    "check": "Check a policy file: syntax, names, types, examples, contradictions.",
+    "completion": "Print the shell completion script.",
+    "run": "Check, price, enforce and audit a policy on a model, in one report.",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its verbs by name and imports one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"bylaw.runtime.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(VERBS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        import difflib
+
+        name = args[0] if args else ""
+        if name not in VERBS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, VERBS, n=1)
+            ctx.fail(f"there is no command `{name}`." + (f" Did you mean `{near[0]}`?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(bylaw.__version__, prog_name="bylaw")
+def main(**_: Any) -> None:
+    """bylaw carries one written policy from text to proof, price, decoder and audit.
+
+    Exit codes: 0 all well, 1 the policy is not sound or cannot be enforced, 2 wrong usage or unusable input, 3 a part of
+    the input was left out, 4 a rule is broken or a budget missed, 130 interrupted.
+    """

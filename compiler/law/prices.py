@@ -1,0 +1,393 @@
+"""What each rule costs: KL per rule as Shapley shares, and which rules pull against each other, LAW.md §2.
+
+Every term t of the law is a log factor L_t: 0 or −inf for a hard rule, w·r for a soft one, −μ·f for a budget. A
+coalition S of terms has the law p_S ∝ p0 · exp(Σ_{t∈S} L_t) and the value
+
+    v(S) = mean_x KL(p_S(.|x)‖p0(.|x)) = mean_x ( E_{p_S}[Σ_{t∈S} L_t] − log Ẑ_S ),
+
+estimated on samples pooled from several proposals with weights p0/m for their mixture m (the balance heuristic). p0 is
+itself self-normalised on the sample, so that v(∅) = 0 exactly and v(S) ≥ 0 always. Sources: Veach and Guibas 1995
+(balance heuristic); Shapley 1953; the infinitesimal jackknife (Jaeckel 1972) for errors; antithetic permutations
+(Mitchell et al. 2022) beyond the exact range.
+
+Errors are Monte-Carlo errors within prompts, prompts being a fixed suite, like everywhere in this package. v is a
+smooth function of the sample, so its influence function gives them without resampling and without a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import factorial
+
+import numpy as np
+import numpy.typing as npt
+from bylaw.compiler.law.numerics import (
+    BoolArray,
+    EmptySupport,
+    FloatArray,
+    IntArray,
+    as_vector,
+    log_sum_exp,
+)
+from bylaw.compiler.law.samples import Estimate
+
+EXACT_TERMS = 12  # 2^12 coalitions are quick; beyond, permutations are drawn
+_BLOCK = 256  # coalitions evaluated at once: bounds memory at N × 256 numbers
+
+
+@dataclass(frozen=True, eq=False)
+class PricedPrompt:
+    """The pooled samples of one prompt.
+
+    Attributes:
+        log_base_ratio: [N] log p0(y)/m(y) in nats, m the mixture that the samples came from; −inf allowed.
+        log_factors: [N, T] the terms' log factors in nats; −inf only means "forbidden by this rule".
+
+    Raises:
+        ValueError: shapes disagree, no samples, NaN or +inf.
+    """
+
+    log_base_ratio: FloatArray
+    log_factors: FloatArray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "log_base_ratio", as_vector(self.log_base_ratio, "log_base_ratio"))
+        factors = np.array(self.log_factors, dtype=np.float64)
+        factors.setflags(write=False)
+        object.__setattr__(self, "log_factors", factors)
+        if self.log_base_ratio.size == 0 or factors.ndim != 2 or factors.shape[0] != self.log_base_ratio.size:
+            raise ValueError(
+                "expected log_base_ratio [N ≥ 1] and log_factors [N, T], "
+                f"got {self.log_base_ratio.shape} and {factors.shape}"
+            )
+        if np.isnan(factors).any() or np.isposinf(factors).any() or np.isposinf(self.log_base_ratio).any():
+            raise ValueError("log factors and ratios must be below +inf and not NaN")
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """KL paid per rule, in nats; ``shares`` sums exactly to ``total.value``.
+
+    Attributes:
+        shares: [T] Shapley values; a negative share is possible only for a rule that undoes others.
+        standard_error: [T] Monte-Carlo error of the shares from the finite sample (infinitesimal jackknife).
+        permutation_error: [T] extra error from drawing permutations; zero where every coalition was evaluated.
+        prompt_error: [T] jackknife error over prompts, for readers who take the prompts as a random draw; NaN for one.
+        prompt_shares: [X, T] the shares of each prompt.
+        total: v(all terms), the KL of the law to the base model.
+        alone: [T] v({t}), what the rule would cost if it were the only one.
+        last: [T] v(all) − v(all but t), what dropping it would save.
+        coalitions: how many were evaluated. exact: whether that was all of them.
+    """
+
+    shares: FloatArray
+    standard_error: FloatArray
+    permutation_error: FloatArray
+    prompt_error: FloatArray
+    prompt_shares: FloatArray
+    total: Estimate
+    alone: FloatArray
+    last: FloatArray
+    coalitions: int
+    exact: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Design:
+    """Which coalitions to evaluate, [K, T] bool, and how shares are read off their values, [K, T]."""
+
+    coalitions: BoolArray
+    coefficients: FloatArray
+    # [P, 2T, 3] per antithetic pair: (coalition before, coalition after, term that entered); P = 0 if exact.
+    steps: IntArray
+
+    def pair_shares(self, values: FloatArray) -> FloatArray:
+        """[P, T] the shares that each pair of permutations alone would give, from coalition values [K]."""
+        gains = 0.5 * (values[self.steps[..., 1]] - values[self.steps[..., 0]])
+        result = np.zeros((self.steps.shape[0], self.coalitions.shape[1]))
+        np.add.at(result, (np.arange(len(result))[:, None], self.steps[..., 2]), gains)
+        return result
+
+
+def shapley(
+    prompts: Sequence[PricedPrompt],
+    prompt_weight: npt.ArrayLike | None = None,
+    permutations: int = 200,
+    seed: int = 0,
+) -> Attribution:
+    """Divide KL(p*‖p0) among the T terms.
+
+    Exact over all 2^T coalitions for T ≤ 12. Beyond, ``permutations`` (rounded up to even, at least 4) random orders in
+    antithetic pairs from ``seed``: shares still sum exactly to the total, and ``permutation_error`` says how far they
+    may be from the exact ones.
+
+    Raises:
+        ValueError: no prompts, or prompts disagree on T.
+        EmptySupport: all terms together leave some prompt without a sample of positive weight.
+    """
+    weights, terms = _checked(prompts, prompt_weight)
+    _require_support(prompts)
+    exact = terms <= EXACT_TERMS
+    design = _all_coalitions(terms) if exact else _random_orders(terms, max(permutations, 4), seed)
+    full = np.ones((1, terms), dtype=np.bool_)
+    fringe = np.concatenate([full, np.eye(terms, dtype=np.bool_), ~np.eye(terms, dtype=np.bool_)])
+    values = np.zeros((len(prompts), design.coalitions.shape[0]))
+    edges = np.zeros((len(prompts), fringe.shape[0]))
+    variance = np.zeros(terms)
+    for row, prompt in enumerate(prompts):
+        quick = _all_coalition_values(prompt, design.coefficients) if exact else None
+        values[row], influence = (
+            _coalition_values(prompt, design.coalitions, design.coefficients) if quick is None else quick
+        )
+        edges[row] = _coalition_values(prompt, fringe, np.zeros((fringe.shape[0], 0)))[0]
+        variance += weights[row] ** 2 * np.square(influence).sum(axis=0)
+    pooled, around = weights @ values, weights @ edges
+    shares = pooled @ design.coefficients
+    # The telescoping sums agree with v(all) up to rounding; the remainder goes where it is relatively smallest.
+    total = total_kl(prompts, prompt_weight)
+    if terms:
+        shares[np.argmax(np.abs(shares))] += total.value - shares.sum()
+    pairs = design.pair_shares(pooled)
+    return Attribution(
+        shares=shares,
+        standard_error=np.sqrt(variance),
+        permutation_error=np.zeros(terms) if exact else pairs.std(axis=0, ddof=1) / np.sqrt(len(pairs)),
+        prompt_error=_jackknife_error(values @ design.coefficients, weights),
+        prompt_shares=values @ design.coefficients,
+        total=total,
+        alone=around[1 : terms + 1],
+        last=around[0] - around[terms + 1 :],
+        coalitions=design.coalitions.shape[0],
+        exact=exact,
+    )
+
+
+def total_kl(prompts: Sequence[PricedPrompt], prompt_weight: npt.ArrayLike | None = None) -> Estimate:
+    """mean_x KL(p*‖p0) in nats with its within-prompt Monte-Carlo error.
+
+    Raises:
+        ValueError, EmptySupport: as for ``shapley``.
+    """
+    weights, terms = _checked(prompts, prompt_weight)
+    _require_support(prompts)
+    full = np.ones((1, terms), dtype=np.bool_)
+    value = variance = 0.0
+    for share, prompt in zip(weights, prompts, strict=True):
+        found, influence = _coalition_values(prompt, full, np.ones((1, 1)))
+        value += share * float(found[0])
+        variance += share**2 * float(np.square(influence).sum())
+    return Estimate(float(value), float(np.sqrt(variance)))
+
+
+def interaction_matrix(
+    prompts: Sequence[PricedPrompt],
+    features: Sequence[npt.ArrayLike] | None = None,
+    prompt_weight: npt.ArrayLike | None = None,
+) -> FloatArray:
+    """[K, K] mean_x Cov_{p*(.|x)} of features, dE[φ_i]/dθ_j (LAW.md §2): a negative entry is two rules in tension.
+
+    ``features`` [N, K] per prompt must be oriented so that a rule wants more of its own (minus the rate for "at most").
+    By default they are the log factors themselves, which are so oriented; entry (s, t) is then the change of E[L_s] per
+    relative increase of the strength of t, in nats, and a hard rule, constant under the law, has a zero row.
+
+    Raises:
+        ValueError, EmptySupport: as for ``shapley``; also when features are not finite under the law.
+    """
+    weights, _ = _checked(prompts, prompt_weight)
+    _require_support(prompts)
+    columns = [p.log_factors for p in prompts] if features is None else [np.asarray(f, dtype=float) for f in features]
+    if len(columns) != len(prompts):
+        raise ValueError(f"{len(prompts)} prompts need as many feature matrices, got {len(columns)}")
+    parts = []
+    for share, prompt, matrix in zip(weights, prompts, columns, strict=True):
+        log_weight = prompt.log_base_ratio + prompt.log_factors.sum(axis=1)
+        kept = log_weight > -np.inf
+        probability = np.exp(log_weight[kept] - log_sum_exp(log_weight[kept]))
+        if not np.isfinite(matrix[kept]).all():
+            raise ValueError("features must be finite on samples that the law allows")
+        centred = matrix[kept] - probability @ matrix[kept]
+        parts.append(share * (centred * probability[:, None]).T @ centred)
+    result: FloatArray = np.sum(parts, axis=0)
+    return result
+
+
+def balance_log_ratio(log_p0: npt.ArrayLike, log_q: npt.ArrayLike, n_base: int, n_proposal: int) -> FloatArray:
+    """log p0(y)/m(y) [N] in nats for samples pooled from the base law and a proposal (balance heuristic).
+
+    m = (n_base·p0 + n_proposal·q)/(n_base + n_proposal): p0's log-probability log_p0 [N] and the proposal's log_q [N],
+    each evaluated on every pooled sample, whichever law it came from.
+
+    Raises:
+        ValueError: shapes disagree, counts are negative or both zero, or a sample is impossible under the mixture.
+    """
+    base, proposal = as_vector(log_p0, "log_p0"), as_vector(log_q, "log_q")
+    if base.shape != proposal.shape:
+        raise ValueError(f"log_p0 {base.shape} and log_q {proposal.shape} must have one shape")
+    if n_base < 0 or n_proposal < 0 or n_base + n_proposal == 0:
+        raise ValueError("sample counts must be nonnegative and not both zero")
+    with np.errstate(divide="ignore"):
+        shares = np.log(np.array([n_base, n_proposal], dtype=np.float64) / (n_base + n_proposal))
+    mixture = np.logaddexp(base + shares[0], proposal + shares[1])
+    if np.isneginf(mixture).any():
+        raise ValueError("a pooled sample has probability zero under the mixture that is said to have drawn it")
+    result: FloatArray = base - mixture
+    return result
+
+
+def _coalition_values(
+    prompt: PricedPrompt, coalitions: BoolArray, coefficients: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """(v(S) [K] of one prompt, influence [M, C] of each sample on the C linear combinations ``coefficients`` [K, C]).
+
+    Perturbing the weight of sample n moves v(S) by w̃_S,n (L_S,n − E_S) − w̃_S,n + w̃_∅,n, whose squares sum to the
+    variance.
+    """
+    kept = prompt.log_base_ratio > -np.inf
+    if not kept.any():
+        raise EmptySupport("a prompt has no sample that the base law can produce")
+    ratio = prompt.log_base_ratio[kept]
+    base = ratio - log_sum_exp(ratio)
+    factors = prompt.log_factors[kept]
+    forbidden = np.isneginf(factors)
+    finite = np.where(forbidden, 0.0, factors)
+    values = np.zeros(coalitions.shape[0])
+    influence = np.zeros((ratio.size, coefficients.shape[1]))
+    for start in range(0, coalitions.shape[0], _BLOCK):
+        block = coalitions[start : start + _BLOCK].T.astype(np.float64)
+        factor = finite @ block
+        log_weight = np.where(forbidden @ block > 0.0, -np.inf, base[:, None] + factor)
+        peak = log_weight.max(axis=0)
+        scaled = np.exp(log_weight - peak)
+        total = scaled.sum(axis=0)
+        weight = scaled / total
+        mean = (weight * factor).sum(axis=0)
+        values[start : start + _BLOCK] = mean - (peak + np.log(total))
+        if coefficients.shape[1]:
+            single = weight * (factor - mean - 1.0) + np.exp(base)[:, None]
+            influence += single @ coefficients[start : start + _BLOCK]
+    return np.maximum(values, 0.0), influence  # KL ≥ 0: only rounding can fall below
+
+
+def _all_coalition_values(prompt: PricedPrompt, coefficients: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+    """``_coalition_values`` of all 2^T coalitions in the order of ``_all_coalitions``, by matrix products.
+
+    Split the terms in two halves with subset tables A [M, I] and B [M, J] of weights and a, b of log factors: coalition
+    (i, j) has weight A_i B_j and log factor a_i + b_j, so every sum over samples is a product of tables. None when some
+    coalition's weights underflow, which is left to the slower log-space path.
+    """
+    kept = prompt.log_base_ratio > -np.inf
+    base = np.exp(prompt.log_base_ratio[kept] - log_sum_exp(prompt.log_base_ratio[kept]))
+    factors = prompt.log_factors[kept]
+    terms = factors.shape[1]
+    peak = np.maximum(factors.max(axis=0, initial=-1e300), -1e300)
+    half = terms // 2
+    low_weight, low = _subset_tables(factors[:, :half], peak[:half])
+    high_weight, high = _subset_tables(factors[:, half:], peak[half:])
+    shift = np.add.outer(_subset_sums(peak[None, half:])[0], _subset_sums(peak[None, :half])[0])
+    based = base[:, None] * high_weight
+    total = based.T @ low_weight
+    if not total.min() > 1e-250:
+        return None
+    mean = ((based * high).T @ low_weight + based.T @ (low_weight * low)) / total
+    values = mean - shift - np.log(total)
+    influence = np.outer(base, coefficients.sum(axis=0))
+    for column in range(coefficients.shape[1]):
+        scaled = coefficients[:, column].reshape(total.shape) / total
+        mixed = based @ scaled
+        influence[:, column] += (
+            ((based * high) @ scaled - based @ (scaled * (mean + 1.0))) * low_weight + mixed * low_weight * low
+        ).sum(axis=1)
+    return np.maximum(values.ravel(), 0.0), influence
+
+
+def _subset_tables(factors: FloatArray, peak: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(exp of the peak-shifted log factor [M, 2^K], the log factor itself with forbidden entries as 0 [M, 2^K])."""
+    forbidden = np.isneginf(factors)
+    sums = _subset_sums(np.where(forbidden, 0.0, factors))
+    allowed = _subset_sums(forbidden.astype(np.float64)) == 0.0
+    weight = np.where(allowed, np.exp(sums - _subset_sums(peak[None, :])), 0.0)
+    return weight, np.where(allowed, sums, 0.0)
+
+
+def _subset_sums(values: FloatArray) -> FloatArray:
+    """[M, 2^K] sums of the columns of ``values`` [M, K] over every subset, indexed by bit mask."""
+    result = np.zeros((values.shape[0], 1))
+    for column in values.T:
+        result = np.concatenate([result, result + column[:, None]], axis=1)
+    return result
+
+
+def _all_coalitions(terms: int) -> _Design:
+    """Every subset, with Shapley's weights |S|!(T−1−|S|)!/T! on the marginal contributions."""
+    masks = np.arange(2**terms)
+    coalitions = (masks[:, None] >> np.arange(terms)) & 1 == 1
+    size = coalitions.sum(axis=1)
+    entering = np.array([factorial(k) * factorial(terms - 1 - k) / factorial(terms) for k in range(terms)] + [0.0])
+    # S with t counts as the coalition after t entered one of size |S| − 1, S without t as the one before.
+    after = np.where(size > 0, entering[size - 1], 0.0)
+    coefficients = np.where(coalitions, after[:, None], -entering[size][:, None])
+    return _Design(coalitions, coefficients, np.zeros((0, 2 * terms, 3), dtype=np.int64))
+
+
+def _random_orders(terms: int, permutations: int, seed: int) -> _Design:
+    """Prefixes of random orders and of their reverses, each coalition listed once."""
+    generator = np.random.default_rng(seed)
+    index: dict[bytes, int] = {}
+    members: list[BoolArray] = []
+    steps: list[list[tuple[int, int, int]]] = []
+
+    def place(mask: BoolArray) -> int:
+        key = mask.tobytes()
+        if key not in index:
+            index[key] = len(members)
+            members.append(mask.copy())
+        return index[key]
+
+    for _ in range((permutations + 1) // 2):
+        order = generator.permutation(terms)
+        pair = []
+        for direction in (order, order[::-1]):
+            mask = np.zeros(terms, dtype=np.bool_)
+            before = place(mask)
+            for term in direction:
+                mask[term] = True
+                after = place(mask)
+                pair.append((before, after, int(term)))
+                before = after
+        steps.append(pair)
+    table = np.array(steps, dtype=np.int64)
+    coefficients = np.zeros((len(members), terms))
+    np.add.at(coefficients, (table[..., 0], table[..., 2]), -0.5 / len(steps))
+    np.add.at(coefficients, (table[..., 1], table[..., 2]), 0.5 / len(steps))
+    return _Design(np.array(members), coefficients, table)
+
+
+def _jackknife_error(prompt_shares: FloatArray, weights: FloatArray) -> FloatArray:
+    """[T] error of the weighted mean over prompts; for a weighted mean the jackknife has this closed form."""
+    if len(weights) < 2:
+        return np.full(prompt_shares.shape[1], np.nan)
+    deviation = (prompt_shares - weights @ prompt_shares) * weights[:, None]
+    result: FloatArray = np.sqrt(np.square(deviation).sum(axis=0) * len(weights) / (len(weights) - 1))
+    return result
+
+
+def _checked(prompts: Sequence[PricedPrompt], prompt_weight: npt.ArrayLike | None) -> tuple[FloatArray, int]:
+    if not prompts:
+        raise ValueError("at least one prompt is needed")
+    if len({prompt.log_factors.shape[1] for prompt in prompts}) != 1:
+        raise ValueError("prompts disagree on the number of terms")
+    weights = np.ones(len(prompts)) if prompt_weight is None else as_vector(prompt_weight, "prompt_weight")
+    if weights.shape != (len(prompts),) or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise ValueError(f"prompt_weight must be {len(prompts)} finite nonnegative numbers, not all zero")
+    return weights / weights.sum(), int(prompts[0].log_factors.shape[1])
+
+
+def _require_support(prompts: Sequence[PricedPrompt]) -> None:
+    empty = tuple(
+        index
+        for index, prompt in enumerate(prompts)
+        if np.isneginf(prompt.log_base_ratio + prompt.log_factors.sum(axis=1)).all()
+    )
+    if empty:
+        raise EmptySupport(f"the rules leave no pooled sample for prompt(s) {list(empty)}", prompts=empty)

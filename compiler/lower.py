@@ -1,0 +1,53 @@
+"""Lowering: RegulatorSet -> RewardProgram."""
+
+from __future__ import annotations
+
+from bylaw.compiler.program import RewardProgram, RewardTerm
+from bylaw.spec.expression import negate
+from bylaw.spec.regulator import Regulator, RegulatorSet
+
+
+def lower(policy: RegulatorSet) -> RewardProgram:
+    """One term for each regulator, in the order of the file."""
+    terms = tuple(_term(regulator) for regulator in policy.regulators)
+    return RewardProgram(policy.policy, policy.version, policy.levels, terms)
+
+
+def _term(regulator: Regulator) -> RewardTerm:
+    frame = {
+        "id": regulator.id,
+        "rule": regulator.rule,
+        "level": regulator.level,
+        "extent": regulator.extent,
+        "title": regulator.title,
+        "because": regulator.because,
+        "condition": regulator.condition,
+    }
+    match regulator.modality:
+        case "must" | "must not":
+            return RewardTerm(kind="hard", holds=regulator.obligation, **frame)  # type: ignore[arg-type]
+        case "should" | "should not":
+            return RewardTerm(kind="soft", holds=regulator.obligation, weight=regulator.weight, **frame)  # type: ignore[arg-type]
+        case "prefer":
+            return RewardTerm(kind="graded", value=regulator.value, weight=regulator.weight, **frame)  # type: ignore[arg-type]
+        case "limit":
+            return _limit(regulator, frame)
+    raise ValueError(f"permissions are resolved before lowering: {regulator.id!r}")
+
+
+def _limit(regulator: Regulator, frame: dict[str, object]) -> RewardTerm:
+    """A limit at 0 % or 100 % has no finite multiplier: it is a hard rule."""
+    if regulator.event is not None:
+        if regulator.bound == 0 and regulator.sense in ("at most", "exactly"):
+            return RewardTerm(kind="hard", holds=negate(regulator.event), **frame)  # type: ignore[arg-type]
+        if regulator.bound == 1 and regulator.sense in ("at least", "exactly"):
+            return RewardTerm(kind="hard", holds=regulator.event, **frame)  # type: ignore[arg-type]
+    return RewardTerm(
+        kind="budget",
+        holds=regulator.event,
+        value=regulator.value,
+        sense=regulator.sense,
+        bound=regulator.bound,
+        confidence=regulator.confidence,
+        **frame,  # type: ignore[arg-type]
+    )

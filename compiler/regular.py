@@ -1,0 +1,206 @@
+"""Typed expressions about the response -> automata.
+
+None means "not regular, or too large": the caller then weighs finished texts with the evaluator instead, and an
+analysis says "not analysable", never "no conflict".
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+from bylaw.compiler.automata.algebra import intersect, union
+from bylaw.compiler.automata.alphabet import Alphabet
+from bylaw.compiler.automata.build import language, occurrences
+from bylaw.compiler.automata.counts import Valued, add, count_between, indicator, linear, saturating, scale, support
+from bylaw.compiler.automata.dfa import Dfa
+from bylaw.compiler.automata.partition import StateLimit
+from bylaw.compiler.program import RewardTerm
+from bylaw.compiler.specialise import reads_only_response
+from bylaw.spec import catalog
+from bylaw.spec.expression import (
+    And,
+    Arithmetic,
+    BooleanConstant,
+    BooleanExpression,
+    Compare,
+    Count,
+    Holds,
+    Matcher,
+    Not,
+    NumberConstant,
+    NumberExpression,
+    Occurrences,
+    Or,
+    negate,
+)
+from bylaw.spec.machine import CountingMachine
+
+STATE_LIMIT = 20_000
+LARGEST_COUNT = 4_000
+"""Above this, a count is compared on the finished text."""
+
+
+def dfa_of(expression: BooleanExpression, limit: int = STATE_LIMIT) -> Dfa | None:
+    """The responses for which a statement is true, or None where that is not a regular language of this size."""
+    if not reads_only_response(expression):
+        return None
+    try:
+        return _dfa(expression, limit)
+    except StateLimit:
+        return None
+
+
+def valued_of(term: RewardTerm, limit: int = STATE_LIMIT) -> Valued | None:
+    """What a specialised term adds to the exponent (nats; -inf where a hard rule is broken), or None.
+
+    A budget without a multiplier adds nothing yet: its multiplier counts as 0.
+    """
+    for part in (term.condition, term.holds, term.value):
+        if part is not None and not reads_only_response(part):
+            return None
+    try:
+        if term.holds is not None:
+            return _statement(term, term.holds, limit)
+        if term.value is None or term.condition is not None:
+            return None
+        factor = -(term.multiplier or 0.0) if term.kind == "budget" else (term.weight or 0.0)
+        value = _value(term.value, limit)
+        return None if value is None else scale(value, factor)
+    except StateLimit:
+        return None
+
+
+def _statement(term: RewardTerm, holds: BooleanExpression, limit: int) -> Valued | None:
+    applies = (term.condition,) if term.condition is not None else ()
+    if term.kind == "budget":
+        event = _dfa(And((*applies, holds)), limit)
+        return None if event is None else scale(indicator(event), -(term.multiplier or 0.0))
+    broken = _dfa(And((*applies, negate(holds))), limit)
+    if broken is None:
+        return None
+    if term.kind == "hard":
+        return support(broken.complement())
+    return scale(indicator(broken), -(term.weight or 0.0))
+
+
+# ---------------------------------------------------------------------------------------------------- statements
+def _dfa(expression: BooleanExpression, limit: int) -> Dfa | None:
+    match expression:
+        case BooleanConstant(value):
+            return Dfa.constant(Alphabet.of(()), value)
+        case Not(item):
+            inner = _dfa(item, limit)
+            return None if inner is None else inner.complement()
+        case And(items) | Or(items):
+            parts = [_dfa(item, limit) for item in items]
+            known = [part for part in parts if part is not None]
+            if len(known) < len(parts):
+                return None
+            return (intersect if isinstance(expression, And) else union)(known, limit)
+        case Holds(name, _, matchers, quantity):
+            return _holds(name, matchers, quantity, limit)
+        case Compare(operator, left, right):
+            return _compare(operator, left, right, limit)
+
+
+def _holds(name: str, matchers: tuple[Matcher, ...], quantity: str, limit: int) -> Dfa | None:
+    found = []
+    for matcher in matchers or (None,):
+        one = catalog.predicate(name).language(matcher)
+        if one is None:
+            return None
+        found.append(language(one.node, one.mode, limit=limit))  # type: ignore[arg-type]
+    return (union if quantity == "any" else intersect)(found, limit)
+
+
+def _compare(operator: str, left: NumberExpression, right: NumberExpression, limit: int) -> Dfa | None:
+    if isinstance(left, NumberConstant) and not isinstance(right, NumberConstant):
+        mirrored = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+        return _compare(mirrored[operator], right, left, limit)
+    if not isinstance(right, NumberConstant):
+        return None
+    if operator == "!=":
+        equal = _compare("==", left, right, limit)
+        return None if equal is None else equal.complement()
+    least, most = _range(operator, right.value)
+    if most is not None and most < least:
+        return Dfa.constant(Alphabet.of(()), False)
+    if least == 0 and most is None:
+        return Dfa.constant(Alphabet.of(()), True)
+    if max(least, most or 0) > LARGEST_COUNT:
+        return None
+    if isinstance(left, Occurrences) and (least, most) in ((1, None), (0, 0)):
+        # "At least once" needs no counting, so it works for every pattern and for whole lexicons.
+        found = _holds(left.predicate, left.matchers, "any", limit)
+        return found if found is None or least else found.complement()
+    machine = _machine(left)
+    return None if machine is None else count_between(machine, least, most, limit=limit)
+
+
+def _range(operator: str, bound: float) -> tuple[int, int | None]:
+    """The whole numbers, from 0, that stand in this relation to `bound`: (least, most)."""
+    match operator:
+        case "<=":
+            return 0, math.floor(bound)
+        case "<":
+            return 0, math.ceil(bound) - 1
+        case ">=":
+            return max(math.ceil(bound), 0), None
+        case ">":
+            return max(math.floor(bound) + 1, 0), None
+    return (int(bound), int(bound)) if bound == int(bound) and bound >= 0 else (1, 0)
+
+
+@lru_cache(maxsize=256)
+def _machine(counted: NumberExpression) -> CountingMachine | None:
+    match counted:
+        case Count(unit):
+            made = catalog.unit(unit).machine
+            return None if made is None else made()
+        case Occurrences(name, _, (matcher,)):
+            found = catalog.predicate(name).language(matcher)
+            return None if found is None else occurrences(found.node)
+    return None
+
+
+# ------------------------------------------------------------------------------------------------------- values
+def _value(expression: NumberExpression, limit: int) -> Valued | None:
+    match expression:
+        case NumberConstant(value):
+            constant = Dfa.constant(Alphabet.of(()), True)
+            return scale(indicator(constant), value)
+        case Arithmetic("+", left, right):
+            return _sum(_value(left, limit), _value(right, limit), limit)
+        case Arithmetic("-", left, right):
+            subtracted = _value(right, limit)
+            return _sum(_value(left, limit), None if subtracted is None else scale(subtracted, -1.0), limit)
+        case Arithmetic("*", NumberConstant(factor), scaled) | Arithmetic("*", scaled, NumberConstant(factor)):
+            value = _value(scaled, limit)
+            return None if value is None else scale(value, factor)
+        case Arithmetic("/", scaled, NumberConstant(divisor)) if divisor != 0:
+            value = _value(scaled, limit)
+            return None if value is None else scale(value, 1.0 / divisor)
+        case Arithmetic("distance", counted, NumberConstant(target)):
+            return _distance(counted, target, limit)
+        case Occurrences(name, subject, matchers) if len(matchers) > 1:
+            parts = [_value(Occurrences(name, subject, (matcher,)), limit) for matcher in matchers]
+            known = [part for part in parts if part is not None]
+            return add(known, limit) if len(known) == len(parts) else None
+        case Count() | Occurrences():
+            machine = _machine(expression)
+            return None if machine is None else linear(machine)
+    return None
+
+
+def _sum(left: Valued | None, right: Valued | None, limit: int) -> Valued | None:
+    return None if left is None or right is None else add((left, right), limit)
+
+
+def _distance(counted: NumberExpression, target: float, limit: int) -> Valued | None:
+    machine = _machine(counted)
+    cap = max(math.ceil(target), 0)
+    if machine is None or cap > LARGEST_COUNT:
+        return None
+    return saturating(machine, lambda count: abs(count - target), cap, 1.0, limit)
+

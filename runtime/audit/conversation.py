@@ -1,0 +1,163 @@
+"""One JSON object as one conversation."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from bylaw.runtime.audit.inputs import ColumnNames, Limits, Unreadable, quote, quote_all, require_text, suggestion
+from bylaw.spec.trace import ROLES, FactValue, Message, Trace
+
+_META = "meta"
+_MESSAGES = "messages"
+
+
+def parse_line(
+    line: bytes, columns: ColumnNames, limits: Limits, fallback_id: str, answered: bool
+) -> tuple[Trace, tuple[str, ...]]:
+    """A line of JSON as a trace, and what of its facts had to be left out.
+
+    With `answered` False a prompt is wanted: what stands in the response column is ignored, and the last message has to
+    be the user's. Raises Unreadable.
+    """
+    data = _decode(line)
+    if not isinstance(data, dict):
+        raise Unreadable("the line is not a JSON object")
+    if _MESSAGES in data:
+        messages, used = _messages(data[_MESSAGES]), {_MESSAGES}
+    else:
+        messages, used = _columns(data, columns, answered)
+    if not answered and messages[-1].role != "user":
+        raise Unreadable(f"the last message is from the {messages[-1].role}; a prompt ends with a user message")
+    facts, left_out = _facts(data, used, limits)
+    given = data.get(columns.id)
+    identifier = str(given) if isinstance(given, (str, int)) and not isinstance(given, bool) else fallback_id
+    return Trace(messages, facts, require_text(identifier, "the id") or fallback_id), left_out
+
+
+def _decode(line: bytes) -> Any:
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"the line is not UTF-8 text: byte {error.start + 1} is 0x{line[error.start]:02x}") from None
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise Unreadable(
+            f"the line is not JSON: {error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}"
+        ) from None
+    except RecursionError:
+        raise Unreadable("the line is not usable JSON: it is nested too deeply") from None
+    except ValueError:
+        raise Unreadable("the line is not usable JSON: a number has too many digits") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise Unreadable(f"the line is not JSON: {quote(name)} is no JSON number")
+
+
+# --------------------------------------------------------------------------------------------------------- messages
+def _messages(value: Any) -> tuple[Message, ...]:
+    if not isinstance(value, list) or not value:
+        raise Unreadable("`messages` is not a list of messages, or it is empty")
+    return tuple(_message(item, number, number == len(value)) for number, item in enumerate(value, 1))
+
+
+def _message(value: Any, number: int, is_last: bool) -> Message:
+    if not isinstance(value, dict):
+        raise Unreadable(f"message {number} is not an object with `role` and `content`")
+    role = value.get("role")
+    if role not in ROLES:
+        found = f"has the role {quote(str(role))}" if role is not None else "has no `role`"
+        raise Unreadable(f"message {number} {found}; the roles are {quote_all(ROLES)}")
+    content = value.get("content")
+    if content is None and value.get("tool_calls") and not is_last:
+        return Message(role, "")  # a call of a tool says nothing that a rule could read; what follows it does
+    if content is None:
+        raise Unreadable(f"message {number} has no `content`")
+    return Message(role, require_text(_content(content, number), f"message {number}"))
+
+
+def _content(content: Any, number: int) -> str:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise Unreadable(f"`content` of message {number} is neither a text nor a list of parts")
+    return "".join(_part(part, number) for part in content)
+
+
+def _part(part: Any, number: int) -> str:
+    kind = part.get("type") if isinstance(part, dict) else None
+    text = part.get("text") if isinstance(part, dict) else None
+    if kind != "text":
+        raise Unreadable(f"message {number} has a part of the type {quote(str(kind))}; only `text` can be read")
+    if not isinstance(text, str):
+        raise Unreadable(f"message {number} has a part without `text`")
+    return text
+
+
+def _columns(data: Mapping[str, Any], columns: ColumnNames, answered: bool) -> tuple[tuple[Message, ...], set[str]]:
+    """The messages of a flat object, and the keys that they came from."""
+    system = columns.system or "system"
+    wanted = [("system", system)] if columns.system or system in data else []
+    wanted.append(("user", columns.prompt))
+    if answered:
+        wanted.append(("assistant", columns.response))
+    messages = []
+    for role, name in wanted:
+        if name not in data:
+            known = f"its keys are {quote_all(data)}" if data else "it is empty"
+            raise Unreadable(f"the object has no {quote(name)}; {known}{suggestion(name, data)}")
+        if not isinstance(data[name], str):
+            raise Unreadable(f"{quote(name)} is not a text")
+        if data[name] or role != "system":
+            messages.append(Message(role, require_text(data[name], quote(name))))
+    return tuple(messages), {columns.response, *(name for _, name in wanted)}
+
+
+# ------------------------------------------------------------------------------------------------------------ facts
+def _facts(data: Mapping[str, Any], used: set[str], limits: Limits) -> tuple[dict[str, FactValue], tuple[str, ...]]:
+    """Every key that is no message as a fact below `meta`, and what could not become one."""
+    facts: dict[str, FactValue] = {}
+    left_out: list[str] = []
+    for key, value in data.items():
+        if key in used:
+            continue
+        if key == _META and isinstance(value, dict):
+            _flatten(_META, value, limits.fact_depth, facts, left_out)
+        else:
+            _flatten(f"{_META}.{key}", value, limits.fact_depth - 1, facts, left_out)
+    return facts, tuple(left_out)
+
+
+def _flatten(path: str, value: Any, depth: int, facts: dict[str, FactValue], left_out: list[str]) -> None:
+    if isinstance(value, dict):
+        if depth <= 0:
+            left_out.append(f"the fact {quote(path)} nests too deeply and was left out")
+            return
+        for key, item in value.items():
+            _flatten(f"{path}.{key}", item, depth - 1, facts, left_out)
+        return
+    reason = _no_fact(path, value, facts)
+    if reason:
+        left_out.append(f"the fact {quote(path)} {reason} and was left out")
+    elif value is not None:  # null says that the fact is not known: the same as leaving it out
+        facts[path] = value
+
+
+def _no_fact(path: str, value: Any, facts: Mapping[str, FactValue]) -> str | None:
+    if isinstance(value, list):
+        return "is a list"
+    if path in facts:
+        return "is given twice"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "is too large a number"
+    try:
+        require_text(path, "its name")
+        if isinstance(value, str):
+            require_text(value, "it")
+    except Unreadable as error:
+        return str(error).removeprefix("it ")
+    return None

@@ -1,0 +1,77 @@
+"""`bylaw check`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from bylaw.runtime.cli.shared import POLICY_ERROR, UNUSABLE, show
+
+STAGES = ("ast", "regulators", "program")
+
+
+@click.command("check")
+@click.argument("rules", nargs=-1, required=True, type=click.Path())
+@click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print what was found.")
+@click.option("--emit", type=click.Choice(STAGES), help="Print this stage of the compiled policy instead of a summary.")
+@click.option("--strict", is_flag=True, help="Treat warnings as errors.")
+def command(rules: tuple[str, ...], output: str, emit: str | None, strict: bool) -> None:
+    """Check policy files: syntax, names, types, examples and contradictions.
+
+    Exit code 0 when every file is sound, 1 when one is not, 2 when one cannot be read.
+    """
+    from bylaw.compiler.pipeline import compile_file
+    from bylaw.spec.errors import PolicyError, to_json
+
+    code, found = 0, []
+    for path in rules:
+        try:
+            compiled = compile_file(path)
+        except PolicyError as error:
+            code = UNUSABLE
+            found += [{"path": path, **to_json(d, error.source)} for d in error.diagnostics]
+            if output == "text":
+                show(error.diagnostics, error.source)
+            continue
+        if not compiled.ok or (strict and compiled.diagnostics):
+            code = max(code, POLICY_ERROR)
+        found += [{"path": path, **to_json(d, compiled.source)} for d in compiled.diagnostics]
+        if output == "text":
+            show(compiled.diagnostics, compiled.source)
+        if emit is not None:
+            _emit(compiled, emit)
+        elif output == "text":
+            click.echo(_summary(path, compiled))
+    if output == "json":
+        click.echo(json.dumps({"ok": code == 0, "diagnostics": found}, ensure_ascii=False, indent=2))
+    raise SystemExit(code)
+
+
+def _summary(path: str, compiled) -> str:  # type: ignore[no-untyped-def]
+    errors = sum(d.is_error for d in compiled.diagnostics)
+    warnings = len(compiled.diagnostics) - errors
+    if not compiled.ok:
+        return f"{path}: {_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    kinds = [term.kind for term in compiled.program.terms]
+    parts = [_count(kinds.count(kind), name) for kind, name in (("hard", "hard rule"), ("soft", "soft rule"), ("graded", "preference"), ("budget", "budget")) if kinds.count(kind)]
+    examples = _count(len(compiled.regulators.examples), "example")
+    return f"{path}: sound; {', '.join(parts) or 'no rules'}; {examples} checked" + (f"; {_count(warnings, 'warning')}" if warnings else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _emit(compiled, stage: str) -> None:  # type: ignore[no-untyped-def]
+    from dataclasses import asdict
+
+    if stage == "program":
+        from bylaw.compiler.program import to_json
+
+        if compiled.program is not None:
+            click.echo(to_json(compiled.program))
+    elif stage == "ast":
+        click.echo(json.dumps(asdict(compiled.module), ensure_ascii=False, indent=2))
+    elif compiled.regulators is not None:
+        click.echo(json.dumps(asdict(compiled.regulators), ensure_ascii=False, indent=2))

@@ -1,0 +1,144 @@
+"""`bylaw run`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bylaw.runtime.cli.shared import (
+    GATE_FAILED,
+    INTERRUPTED,
+    LEFT_OUT,
+    POLICY_ERROR,
+    UNUSABLE,
+    compile_or_exit,
+    fail,
+    fail_at,
+)
+
+
+@click.command("run")
+@click.argument("rules", type=click.Path())
+@click.option("--model", help="A Hugging Face model: a folder, or an id with --allow-download. Without it the small model that comes with bylaw answers.")
+@click.option("--prompts", type=click.Path(), help="JSON Lines or text file with the prompts. Default: prompts.jsonl beside the policy.")
+@click.option("--samples", default=16, show_default=True, type=click.IntRange(2), help="Answers of the base model to each prompt.")
+@click.option("--particles", default=32, show_default=True, type=click.IntRange(2), help="Proposals of the decoder for each prompt.")
+@click.option("--responses", default=16, show_default=True, type=click.IntRange(1), help="Answers under the policy to each prompt.")
+@click.option("--max-tokens", default=160, show_default=True, type=click.IntRange(1), help="Longest answer, in tokens of the model.")
+@click.option("--temperature", default=1.0, show_default=True, type=click.FloatRange(min=0.05, max=10), help="Sampling temperature of the base model.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Makes a run repeatable.")
+@click.option("--out", type=click.Path(), default="bylaw-report", show_default=True, help="Folder for report.html, report.md and report.json.")
+@click.option("--format", "output", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True, help="What to print.")
+@click.option("--allow-download", is_flag=True, help="Fetch the model from the hub if it is not a folder.")
+def command(
+    rules: str, model: str | None, prompts: str | None, samples: int, particles: int, responses: int, max_tokens: int,
+    temperature: float, seed: int, out: str, output: str, allow_download: bool,
+) -> None:  # fmt: skip
+    """Check, price, enforce and audit the policy RULES on a model.
+
+    Samples the base model, solves for the multipliers of the budgets, samples under the policy, audits both and prices
+    every rule. Ctrl-C ends it early and leaves a partial report (exit code 130). Exit code 4: a hard rule is broken or a
+    budget missed.
+    """
+    compiled = compile_or_exit(rules)
+    path = Path(prompts) if prompts is not None else Path(rules).parent / "prompts.jsonl"
+    if prompts is None and not path.is_file():
+        fail(f"there are no prompts: `{path}` does not exist, and --prompts was not given", UNUSABLE)
+    from bylaw.runtime.audit.inputs import TranscriptError
+    from bylaw.runtime.audit.transcripts import read_prompts
+
+    try:
+        read = read_prompts(path)
+    except TranscriptError as error:
+        fail(str(error), UNUSABLE)
+    for problem in read.problems:
+        click.echo(f"warning: {problem.source}, line {problem.line}: {problem.message}; left out", err=True)
+    _run(compiled, read, path, model, temperature, allow_download, (samples, particles, responses, max_tokens, seed), out, output)
+
+
+def _run(compiled, read, path, model_name, temperature, allow_download, numbers, out, output) -> None:  # type: ignore[no-untyped-def]
+    try:
+        from bylaw.runtime.models.huggingface import load_model
+    except ImportError as error:
+        fail(f"running a model needs the extra `models` ({error.name} is missing): pip install 'bylaw[models]'", UNUSABLE)
+    from rich.console import Console
+
+    from bylaw.compiler.factors import Infeasible
+    from bylaw.runtime.calibration import CalibrationError
+    from bylaw.runtime.default_model import default_model_path
+    from bylaw.runtime.enforcement import EnforcementError
+    from bylaw.runtime.models.interface import ModelError
+    from bylaw.runtime.record import to_json
+    from bylaw.runtime.report import render_console, render_markdown, write_report
+    from bylaw.runtime.run import RunSettings, run_policy
+    from bylaw.runtime.twist import TwistError
+
+    samples, particles, responses, max_tokens, seed = numbers
+    settings = RunSettings(samples, particles, responses, max_tokens, seed)
+    try:
+        model = load_model(model_name or default_model_path(), temperature=temperature, allow_download=allow_download)
+        with _Bars() as bars:
+            record = run_policy(compiled, read.traces, str(path), model, settings, bars)
+    except ModelError as error:
+        fail(str(error), UNUSABLE)
+    except EnforcementError as error:
+        fail_at(compiled, "P701", str(error), () if error.term is None else (error.term,))
+    except Infeasible as error:
+        fail_at(compiled, "P702", str(error), error.terms)
+    except CalibrationError as error:
+        fail_at(compiled, "P703", str(error), error.terms)
+    except TwistError as error:
+        fail(str(error), POLICY_ERROR)
+    written = write_report(record, out)
+    if output == "json":
+        click.echo(to_json(record))
+    elif output == "markdown":
+        click.echo(render_markdown(record))
+    else:
+        render_console(record, Console())
+    for file in written:
+        click.echo(f"wrote {file}", err=True)
+    raise SystemExit(_code(record, bool(read.problems)))
+
+
+def _code(record, left_out: bool) -> int:  # type: ignore[no-untyped-def]
+    if not record.complete:
+        return INTERRUPTED
+    broken = any(term.kind == "hard" and term.violated for term in record.regulated.terms)
+    missed = record.calibration is not None and any(b.status == "missed" for b in record.calibration.budgets)
+    if broken or missed:
+        return GATE_FAILED
+    return LEFT_OUT if left_out else 0
+
+
+class _Bars:
+    """Progress bars on stderr; a line for each stage where stderr is not a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self._shown = sys.stderr.isatty()
+        self._progress = Progress(
+            TextColumn("{task.description:28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+            console=Console(stderr=True), disable=not self._shown,
+        )  # fmt: skip
+        self._task = None
+
+    def __enter__(self) -> _Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def stage(self, name: str, total: int) -> None:
+        if not self._shown:
+            click.echo(f"{name} ...", err=True)
+        self._task = self._progress.add_task(name, total=total)
+
+    def progress(self, done: int, total: int) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, completed=done, total=total)

@@ -1,0 +1,40 @@
+"""Masking: at every token the ones that make the rules unreachable are removed and the rest is renormalised.
+
+BIASED. The law is p0(y) / Π_k Z_k on the permitted set, Z_k the mass kept at step k, and rewards are ignored (LAW.md
+§3): the common baseline, one pass per token. Its weight Π_k Z_k · e^R is still exact, so log Ẑ is unbiased and the
+weighted samples are those of p*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bylaw.runtime.decoders._proposal import draw_paths, summarise
+from bylaw.runtime.decoders.interface import DecodeResult, DecodeTask
+from bylaw.runtime.models.interface import LanguageModel
+
+
+@dataclass(frozen=True)
+class Mask:
+    """`particles` masked responses per prompt. Any twist will do, since only its reachability is used."""
+
+    particles: int = 1
+    batch_size: int = 64
+
+    @property
+    def name(self) -> str:
+        return "mask"
+
+    @property
+    def biased(self) -> bool:
+        return True
+
+    def decode(
+        self, model: LanguageModel, tasks: Sequence[DecodeTask], *, max_tokens: int, seed: int
+    ) -> list[DecodeResult]:
+        """The responses are the finished particles themselves, unweighted. Raises `DecodeError`; see `Decoder`."""
+        drawn = draw_paths(model, tasks, self.particles, max_tokens, seed, self.batch_size, masked=True)
+        return [
+            summarise(samples, samples, self.particles, dead, refused, biased=True) for samples, dead, refused in drawn
+        ]

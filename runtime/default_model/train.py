@@ -1,0 +1,164 @@
+"""Train the default model from scratch: ``python -m bylaw.runtime.default_model.train --seed 0 --out DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .dialogues import copy_drill, dialogues
+from .model import build_model, build_tokenizer, encode
+
+TOKENIZER_DIALOGUES = 8000
+POOL = 64  # batches sorted by length together, so that little is spent on padding
+DIGIT_WEIGHT = 2.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what comes out of a training run."""
+
+    seed: int = 0
+    steps: int = 5000
+    batch: int = 16
+    peak_rate: float = 2.5e-3
+    warm_up: int = 150
+    weight_decay: float = 0.05
+    drill_steps: int = 800
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token rows padded on the right, and for each target token its weight in the loss."""
+
+    tokens: torch.Tensor
+    weights: torch.Tensor
+
+
+def token_batches(tokenizer: Any, settings: Settings) -> Iterator[Batch]:
+    """Endless batches; no dialogue is drawn twice."""
+    rng = random.Random(f"{settings.seed}/batches")
+    digits = torch.zeros(len(tokenizer), dtype=torch.bool)
+    digits[tokenizer.convert_tokens_to_ids(list("0123456789"))] = True
+    step = 0
+    while True:
+        fresh = dialogues(settings.seed, POOL * settings.batch, start=step * settings.batch)
+        rows = sorted(encode(tokenizer, [d.messages for d in fresh]), key=lambda row: len(row[0]))
+        groups = [rows[k : k + settings.batch] for k in range(0, len(rows), settings.batch)]
+        rng.shuffle(groups)
+        for group in groups:
+            if is_drill_step(step, settings):
+                drills = range(step * settings.batch * 2, (step + 1) * settings.batch * 2)
+                group = encode(tokenizer, [copy_drill(settings.seed, k) for k in drills])
+            yield collate(group, tokenizer.pad_token_id, digits)
+            step += 1
+
+
+def is_drill_step(step: int, settings: Settings) -> bool:
+    """Every second step at first, when copying is learnt, then now and then until the middle of the run."""
+    return step % 2 == 0 if step < settings.drill_steps else step % 8 == 0 and step < settings.steps // 2
+
+
+def collate(rows: list[tuple[list[int], int]], pad: int, digits: torch.Tensor) -> Batch:
+    """Pad and weigh: nothing for the prompt, one for the reply, more for its digits."""
+    width = max(len(ids) for ids, _ in rows)
+    tokens = torch.full((len(rows), width), pad)
+    weights = torch.zeros((len(rows), width))
+    for k, (ids, reply_start) in enumerate(rows):
+        tokens[k, : len(ids)] = torch.tensor(ids)
+        weights[k, reply_start : len(ids)] = 1.0
+    # Digits follow a token that already decides that a number comes, so their weight does not tilt any flaw rate.
+    weights[digits[tokens] & (weights == 1.0)] = DIGIT_WEIGHT
+    return Batch(tokens, weights)
+
+
+def learning_rate(step: int, settings: Settings) -> float:
+    """Linear warm-up, then a cosine down to a fiftieth of the peak."""
+    if step < settings.warm_up:
+        return settings.peak_rate * (step + 1) / settings.warm_up
+    done = (step - settings.warm_up) / max(1, settings.steps - settings.warm_up)
+    return settings.peak_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def reply_losses(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss of every reply token of a batch and its weight."""
+    # Padding stands on the right, where causal attention cannot see it, so no mask is needed.
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden = model.model(input_ids=batch.tokens, use_cache=False).last_hidden_state[:, :-1]
+        weights = batch.weights[:, 1:]
+        chosen = weights > 0
+        logits = model.lm_head(hidden[chosen])
+    targets = batch.tokens[:, 1:][chosen]
+    return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none"), weights[chosen]
+
+
+def train(settings: Settings, out: Path, log_every: int = 50, save_every: int = 500) -> tuple[Any, Any, float]:
+    """Train and save; returns the model, the tokenizer and the seconds it took."""
+    torch.manual_seed(settings.seed)
+    torch.set_num_threads(settings.threads)
+    corpus = (m.content for d in dialogues(settings.seed, TOKENIZER_DIALOGUES) for m in d.messages)
+    tokenizer = build_tokenizer(corpus)
+    model = build_model(tokenizer)
+    decayed = [p for p in model.parameters() if p.dim() >= 2]
+    others = [p for p in model.parameters() if p.dim() < 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=settings.peak_rate,
+        betas=(0.9, 0.98),
+        fused=True,
+    )
+    started = time.monotonic()
+    batches = token_batches(tokenizer, settings)
+    seen = 0
+    for step in range(settings.steps):
+        batch = next(batches)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, settings)
+        losses, weights = reply_losses(model, batch)
+        loss = (losses * weights).sum() / weights.sum()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        seen += batch.tokens.numel()
+        if step % log_every == 0 or step == settings.steps - 1:
+            seconds = time.monotonic() - started
+            digit_loss = losses[weights > 1.0].mean().item()
+            progress = f"{step} reply {losses.mean().item():.4f} digits {digit_loss:.4f}"
+            print(f"{progress} {seen / seconds:.0f} tokens/s {seconds:.0f} s", flush=True)
+        if step and step % save_every == 0:
+            save(model, tokenizer, out)
+    save(model, tokenizer, out)
+    return model, tokenizer, time.monotonic() - started
+
+
+def save(model: Any, tokenizer: Any, out: Path) -> None:
+    """Write the weights in half precision; they are meant to be computed with in single precision."""
+    half = copy.deepcopy(model).half()
+    half.config.dtype = torch.float32
+    half.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=Settings.steps)
+    arguments = parser.parse_args()
+    settings = Settings(seed=arguments.seed, steps=arguments.steps)
+    print(asdict(settings))
+    train(settings, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""One program, one model, many prompts: what the law is for each prompt, and decoding from it.
+
+Prompts for which the same terms are alive share automata and twists. Everything here is in nats and float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bylaw.compiler.automata.tokens import TokenAutomaton
+from bylaw.compiler.evaluate import NEGATIVE_INFINITY, Verdict, evaluate_term
+from bylaw.compiler.factors import Factors, factorise
+from bylaw.compiler.program import RewardProgram, RewardTerm
+from bylaw.compiler.specialise import CannotSpecialise, specialise
+from bylaw.runtime.decoders.interface import DecodeResult, Decoder, DecodeTask, PromptLaw
+from bylaw.runtime.models.interface import LanguageModel
+from bylaw.runtime.models.sampling import BaseSample
+from bylaw.runtime.twist import build_twist
+from bylaw.spec.trace import Trace
+
+FloatMatrix = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+ENOUGH_FOR_OWN_TWIST = 256
+"""With fewer base samples of its own, a set of prompts uses the samples of all prompts for its look-ahead."""
+
+
+class EnforcementError(Exception):
+    """A policy cannot be enforced on these prompts: `term` is the id of the rule, or None."""
+
+    def __init__(self, message: str, term: str | None = None) -> None:
+        super().__init__(message)
+        self.term = term
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPlan:
+    """One prompt: its conversation, its tokens and the terms that are alive for it."""
+
+    trace: Trace
+    tokens: tuple[int, ...]
+    terms: tuple[RewardTerm, ...]
+
+
+def plan_prompts(program: RewardProgram, prompts: Sequence[Trace], model: LanguageModel) -> tuple[PromptPlan, ...]:
+    """Settles every condition that is known before the first token. Raises EnforcementError, ModelError."""
+    plans = []
+    for trace in prompts:
+        try:
+            alive = specialise(program, trace)
+        except CannotSpecialise as error:
+            raise EnforcementError(f"prompt {trace.id}: {error}", error.term) from None
+        messages = [{"role": message.role, "content": message.content} for message in trace.messages]
+        plans.append(PromptPlan(trace, model.encode_chat(messages), alive))
+    return tuple(plans)
+
+
+def with_multipliers(terms: Sequence[RewardTerm], multipliers: Mapping[str, float]) -> tuple[RewardTerm, ...]:
+    """Specialised terms with solved multipliers (nats); a budget that is not named gets 0."""
+    return tuple(
+        replace(term, multiplier=multipliers.get(term.id, 0.0)) if term.kind == "budget" else term for term in terms
+    )
+
+
+def decode_tasks(
+    plans: Sequence[PromptPlan],
+    base: Sequence[Sequence[BaseSample]],
+    model: LanguageModel,
+    multipliers: Mapping[str, float],
+    max_tokens: int,
+) -> list[DecodeTask]:
+    """One task a prompt, with look-ahead counted on the base samples. Raises Infeasible, EnforcementError."""
+    classes: dict[tuple[RewardTerm, ...], list[int]] = {}
+    for index, plan in enumerate(plans):
+        classes.setdefault(with_multipliers(plan.terms, multipliers), []).append(index)
+    tasks: dict[int, DecodeTask] = {}
+    for terms, members in classes.items():
+        factors = factorise(terms)
+        own = [sample for index in members for sample in base[index]]
+        counted = own if len(own) >= ENOUGH_FOR_OWN_TWIST else [sample for samples in base for sample in samples]
+        vocabulary = model.vocabulary
+        automata = [
+            TokenAutomaton(group, vocabulary.token_bytes, vocabulary.drops_leading_space) for group in factors.groups
+        ]
+        twists = tuple(build_twist(automaton, vocabulary, counted, max_tokens) for automaton in automata)
+        for automaton_twist in twists:
+            if automaton_twist.log_z() == NEGATIVE_INFINITY:
+                names = ", ".join(f"`{term.id}`" for term in terms if term.kind == "hard")
+                first = next((term.id for term in terms if term.kind == "hard"), None)
+                raise EnforcementError(
+                    f"prompt {plans[members[0]].trace.id}: no response of at most {max_tokens} tokens obeys {names}", first
+                )
+        law = PromptLaw(factors.groups, _residual(factors))
+        for index in members:
+            tasks[index] = DecodeTask(plans[index].tokens, law, twists)
+    return [tasks[index] for index in range(len(plans))]
+
+
+def _residual(factors: Factors) -> Callable[[str], float] | None:
+    return factors.residual_reward if factors.residual else None
+
+
+def decode(
+    decoder: Decoder,
+    model: LanguageModel,
+    tasks: Sequence[DecodeTask],
+    max_tokens: int,
+    seed: int,
+    *,
+    prompts_at_once: int,
+    progress: Progress | None = None,
+) -> list[DecodeResult]:
+    """Decodes all tasks, a few prompts at a time. Each batch of prompts has random numbers of its own."""
+    order = sorted(range(len(tasks)), key=lambda index: id(tasks[index].law))
+    results: dict[int, DecodeResult] = {}
+    for first in range(0, len(order), prompts_at_once):
+        part = order[first : first + prompts_at_once]
+        own_seed = int(np.random.SeedSequence((seed, first)).generate_state(1)[0])
+        found = decoder.decode(model, [tasks[index] for index in part], max_tokens=max_tokens, seed=own_seed)
+        results.update(zip(part, found, strict=True))
+        if progress is not None:
+            progress(len(results), len(tasks))
+    return [results[index] for index in range(len(tasks))]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredSamples:
+    """Finished responses to one prompt under every term of a program.
+
+    `values` [N, T]: what the law weighs (-1, 0 or the quantity; 0 where a term does not apply). `factors` [N, T]: log
+    factors in nats, with the multipliers of `terms`; -inf where a hard rule is broken. `violated` [N, T].
+    """
+
+    values: FloatMatrix
+    factors: FloatMatrix
+    violated: NDArray[np.bool_]
+
+
+def score_samples(program: RewardProgram, plan: PromptPlan, texts: Sequence[str]) -> ScoredSamples:
+    """Scores responses with the reference evaluator. `program` carries the multipliers; a budget without one weighs 0.
+
+    A hard rule that cannot be decided counts as broken, any other undecided term as absent.
+    """
+    column = {term.id: position for position, term in enumerate(program.terms)}
+    multipliers = {term.id: term.multiplier or 0.0 for term in program.terms if term.kind == "budget"}
+    alive = with_multipliers(plan.terms, multipliers)
+    shape = (len(texts), len(program.terms))
+    values, factors, violated = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=np.bool_)
+    for row, text in enumerate(texts):
+        trace = plan.trace.answered(text)
+        for term in alive:
+            score = evaluate_term(term, trace)
+            at = row, column[term.id]
+            if score.contribution is None or score.value is None:
+                factors[at] = NEGATIVE_INFINITY if term.kind == "hard" else 0.0
+                continue
+            values[at], factors[at] = score.value, score.contribution
+            violated[at] = score.verdict is Verdict.VIOLATED
+    return ScoredSamples(values, factors, violated)

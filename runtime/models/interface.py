@@ -1,0 +1,164 @@
+"""What a decoder asks of a language model: a vocabulary in bytes, prompts as tokens, and batches of next-token laws.
+
+The law of a response (nats throughout). A response is a sequence of at most `max_tokens` regular tokens. Below the cap
+it ends by the one event "end of text", whose probability is the sum over `Vocabulary.eos_ids`; a response that reaches
+the cap simply ends there, with no factor for the end. Special tokens other than these (beginning of text, padding,
+unknown, unused ids) have no bytes and cannot occur in a response: a session gives them probability zero and normalises
+over the rest. That makes p0 a law over responses that every part of the runtime shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.int64]
+
+Message: TypeAlias = Mapping[str, str]
+"""One turn of a conversation: the keys `role` and `content`."""
+
+
+BASE_STREAM, PARTICLE_STREAM, RESAMPLING_STREAM = 0, 1, 2
+"""Streams of `row_uniforms`."""
+
+
+class ModelError(Exception):
+    """A model that cannot be loaded or used as asked: root of the errors of `bylaw.runtime.models`."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens of a model as bytes.
+
+    `token_bytes[i]` is what token i adds to the response, or None where it adds no text (special or unused ids).
+    `eos_ids` are the tokens that end a response. `drops_leading_space` says that the tokenizer writes one space before
+    the first word that is no part of the text (sentencepiece models): it is removed from the finished response.
+    """
+
+    token_bytes: tuple[bytes | None, ...]
+    eos_ids: frozenset[int]
+    drops_leading_space: bool = False
+
+    def __post_init__(self) -> None:
+        if any(not 0 <= token < len(self.token_bytes) for token in self.eos_ids):
+            raise ModelError(f"an end-of-text token lies outside the vocabulary of {len(self.token_bytes)} tokens")
+        if any(piece == b"" for piece in self.token_bytes):
+            raise ModelError("a regular token must have at least one byte")
+
+    def __len__(self) -> int:
+        return len(self.token_bytes)
+
+    @cached_property
+    def regular(self) -> NDArray[np.bool_]:
+        """[V]: True where a token adds bytes and does not end the response."""
+        return np.array(
+            [b is not None and i not in self.eos_ids for i, b in enumerate(self.token_bytes)], dtype=np.bool_
+        )
+
+    @cached_property
+    def end_ids(self) -> IntArray:
+        """The end-of-text tokens in ascending order; the first stands for the event in collapsed rows."""
+        return np.array(sorted(self.eos_ids), dtype=np.int64)
+
+    def data(self, tokens: Sequence[int]) -> bytes:
+        """The concatenated bytes of regular tokens. Raises `ModelError` for a token without bytes."""
+        pieces = [self.token_bytes[token] for token in tokens]
+        if any(piece is None for piece in pieces):
+            raise ModelError("a response holds a special token, which has no text")
+        return b"".join(piece for piece in pieces if piece is not None)
+
+    def text(self, tokens: Sequence[int], errors: Literal["strict", "replace"] = "strict") -> str:
+        """The response as text. Raises `UnicodeDecodeError` for invalid UTF-8 when `errors` is `strict`."""
+        data = self.data(tokens)
+        if self.drops_leading_space and data.startswith(b" "):
+            data = data[1:]
+        return data.decode("utf-8", errors)
+
+
+class Session(Protocol):
+    """A batch of N growing token sequences with their caches, independent of each other after `select` too."""
+
+    def log_probs(self) -> FloatArray:
+        """[N, V], nats: log p0(next token | sequence), temperature applied, normalised over regular and end tokens.
+
+        −inf for tokens that cannot occur in a response. The caller owns the array and may overwrite it.
+        """
+        ...
+
+    def advance(self, tokens: IntArray) -> None:
+        """Append `tokens[n]` to sequence n. Raises `ModelError` when the model's context is exceeded."""
+        ...
+
+    def select(self, indices: IntArray) -> None:
+        """Make the batch `[old[i] for i in indices]`: reorder, duplicate and drop sequences."""
+        ...
+
+
+class LanguageModel(Protocol):
+    """A model with its tokenizer and temperature: everything that fixes p0(y|x)."""
+
+    @property
+    def name(self) -> str:
+        """A short name for reports."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """sha256 (hexadecimal) over the files that fix the law: weights, configuration and tokenizer."""
+        ...
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    def encode_chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """The prompt tokens of a conversation, up to the place where the response starts; at least one token."""
+        ...
+
+    def session(self, prompts: Sequence[tuple[int, ...]]) -> Session:
+        """A batch with one sequence for each prompt, in order; equal prompts are evaluated once."""
+        ...
+
+
+def collapse_end(log_probs: FloatArray, vocabulary: Vocabulary) -> None:
+    """Merge all end-of-text tokens into the first, in place. `log_probs`: [N, V], nats."""
+    ends = vocabulary.end_ids
+    if len(ends) > 1:
+        total = np.logaddexp.reduce(log_probs[:, ends], axis=1)
+        log_probs[:, ends] = -np.inf
+        log_probs[:, ends[0]] = total
+
+
+def draw(log_weights: FloatArray, uniforms: FloatArray) -> tuple[IntArray, FloatArray]:
+    """One choice per row in proportion to exp(log_weights), by inverse CDF.
+
+    `log_weights`: [N, V], nats, not normalised, every row with one finite entry at least; overwritten. `uniforms`: [N]
+    in [0, 1). Returns the chosen columns [N] and log normalisers [N] (nats).
+    """
+    peak = log_weights.max(axis=1, keepdims=True)
+    log_weights -= peak
+    cumulative = np.exp(log_weights, out=log_weights)
+    np.cumsum(cumulative, axis=1, out=cumulative)
+    total = cumulative[:, -1]
+    # u·total can round up to total itself; one step below keeps the choice on a column with positive mass
+    target = np.minimum(uniforms * total, np.nextafter(total, 0.0))
+    chosen = (cumulative <= target[:, None]).sum(axis=1).astype(np.int64)
+    return chosen, peak[:, 0] + np.log(total)
+
+
+def row_uniforms(seed: int, stream: int, keys: Sequence[tuple[int, int]], draws: int) -> FloatArray:
+    """[len(keys), draws] uniforms in [0, 1): row (prompt, sample) depends on (seed, stream, prompt, sample), nothing
+    else.
+
+    Streams keep users of one seed independent: a twist counts base samples, and would be correlated with particles that
+    use the same numbers. Raises `ModelError` for a negative seed.
+    """
+    if seed < 0:
+        raise ModelError(f"a seed must not be negative: {seed}")
+    rows = [np.random.default_rng(np.random.SeedSequence((seed, stream, *key))).random(draws) for key in keys]
+    return np.array(rows, dtype=np.float64).reshape(len(keys), draws)

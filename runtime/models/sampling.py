@@ -1,0 +1,94 @@
+"""Ancestral sampling from the base model: the samples that twists count, calibrations weigh and audits compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from bylaw.runtime.models.interface import (
+    BASE_STREAM,
+    IntArray,
+    LanguageModel,
+    ModelError,
+    collapse_end,
+    draw,
+    row_uniforms,
+)
+
+
+@dataclass(frozen=True)
+class BaseSample:
+    """One draw from p0(·|x).
+
+    `tokens`: regular tokens, without the end token. `text`: their text, invalid UTF-8 replaced by U+FFFD. `log_p0`:
+    nats, with the factor of the end event when `ended`. `ended`: False where the response was cut at the cap.
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+    log_p0: float
+    ended: bool
+
+
+def sample_base(
+    model: LanguageModel,
+    prompts: Sequence[tuple[int, ...]],
+    samples_per_prompt: int,
+    max_tokens: int,
+    *,
+    seed: int,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[list[BaseSample]]:
+    """`samples_per_prompt` i.i.d. responses to each prompt, at most `max_tokens` tokens each.
+
+    Random numbers belong to (seed, prompt index, sample index), so results do not depend on `batch_size` beyond
+    rounding in the model's arithmetic. `progress(done, total)` is called after each batch, in responses. Raises
+    `ModelError` for counts below one.
+    """
+    if samples_per_prompt < 1 or max_tokens < 1 or batch_size < 1:
+        raise ModelError("sampling needs at least one sample, one token and one row in a batch")
+    keys = [(prompt, sample) for prompt in range(len(prompts)) for sample in range(samples_per_prompt)]
+    drawn: list[BaseSample] = []
+    for first in range(0, len(keys), batch_size):
+        part = keys[first : first + batch_size]
+        drawn.extend(_sample_batch(model, prompts, part, max_tokens, seed))
+        if progress is not None:
+            progress(len(drawn), len(keys))
+    return [drawn[i * samples_per_prompt : (i + 1) * samples_per_prompt] for i in range(len(prompts))]
+
+
+def _sample_batch(
+    model: LanguageModel, prompts: Sequence[tuple[int, ...]], keys: Sequence[tuple[int, int]], cap: int, seed: int
+) -> list[BaseSample]:
+    """Responses for the rows `keys` (prompt index, sample index), which share one session; finished rows leave it."""
+    vocabulary = model.vocabulary
+    uniforms = row_uniforms(seed, BASE_STREAM, keys, cap)
+    session = model.session([prompts[prompt] for prompt, _ in keys])
+    tokens = np.zeros((len(keys), cap), dtype=np.int64)
+    lengths = np.full(len(keys), cap, dtype=np.int64)
+    log_p0 = np.zeros(len(keys))
+    rows: IntArray = np.arange(len(keys))
+    end = vocabulary.end_ids[:1]
+    for step in range(cap):
+        law = session.log_probs()
+        collapse_end(law, vocabulary)
+        chosen, _ = draw(law.copy(), uniforms[rows, step])
+        log_p0[rows] += law[np.arange(len(rows)), chosen]
+        ended = np.isin(chosen, end)
+        lengths[rows[ended]] = step
+        tokens[rows, step] = chosen
+        alive = np.flatnonzero(~ended)
+        rows, chosen = rows[alive], chosen[alive]
+        if step + 1 == cap or len(rows) == 0:
+            break
+        if len(alive) < len(ended):
+            session.select(alive)
+        session.advance(chosen)
+    return [_finish(model, tokens[i, : lengths[i]], float(log_p0[i]), bool(lengths[i] < cap)) for i in range(len(keys))]
+
+
+def _finish(model: LanguageModel, tokens: IntArray, log_p0: float, ended: bool) -> BaseSample:
+    ids = tuple(int(token) for token in tokens)
+    return BaseSample(ids, model.vocabulary.text(ids, errors="replace"), log_p0, ended)

@@ -1,0 +1,247 @@
+"""What an audit and a run leave behind: plain frozen values that reports render and JSON carries.
+
+Every rate has its interval, every estimate its error. Rates are shares between 0 and 1, prices are nats.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+RECORD_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A two-sided 95 % interval unless said otherwise."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One response in which a rule was broken (or a budgeted event happened), with the places that show it.
+
+    `spans` are (start, end) in characters of `response`. `source` names the transcript: a file line, or a prompt id.
+    """
+
+    source: str
+    prompt: str
+    response: str
+    spans: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TermAudit:
+    """One clause of the policy over all transcripts.
+
+    `rate` is the share of applicable, scored transcripts in which the clause was violated (for a budget: in which the
+    event happened), with its interval; None for quantities (`prefer`, `limit average`), which have `mean` and
+    `mean_interval` instead, and where nothing was applicable. `worst` and `best` are the rates if every unscored
+    transcript were a violation, or none were.
+    `within` is whether the budget is met: True, False, or None where it cannot be told or there is no budget.
+    `applicable` counts the transcripts that were scored and to which the clause applies, so `applicable`, `unscored` and
+    `not_applicable` add up to all of them. `weight` is that of the clause in nats, where it has one.
+    """
+
+    term: str
+    rule: str
+    title: str | None
+    kind: str
+    level: str
+    clause: str
+    location: str
+    applicable: int
+    violated: int
+    unscored: int
+    not_applicable: int
+    rate: float | None
+    interval: Interval | None
+    best: float | None
+    worst: float | None
+    mean: float | None = None
+    mean_interval: Interval | None = None
+    sense: str | None = None
+    bound: float | None = None
+    confidence: float | None = None
+    confidence_bound: float | None = None
+    within: bool | None = None
+    reasons: tuple[tuple[str, int], ...] = ()
+    findings: tuple[Finding, ...] = ()
+    weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputProblem:
+    """A part of the input that could not be read and was left out."""
+
+    source: str
+    line: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A clause against human labels: a table of counts, and what follows from it. Positive means violated.
+
+    `unscored` and `unlabelled` transcripts are in none of the four counts.
+    """
+
+    term: str
+    column: str
+    positive_labels: tuple[str, ...]
+    true_positive: int
+    false_positive: int
+    false_negative: int
+    true_negative: int
+    unscored: int
+    agreement: float
+    agreement_interval: Interval
+    sensitivity: float | None
+    sensitivity_interval: Interval | None
+    specificity: float | None
+    specificity_interval: Interval | None
+    kappa: float | None
+    human_rate: float
+    rule_rate: float
+    majority_baseline: float
+    unlabelled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One audit. `clusters` is the number of prompts where the intervals allow for several answers to one prompt, None
+    where every transcript stands for itself. With `complete` False it was interrupted after `transcripts`."""
+
+    policy: str
+    policy_version: str
+    policy_digest: str
+    source: str
+    transcripts: int
+    terms: tuple[TermAudit, ...]
+    problems: tuple[InputProblem, ...] = ()
+    agreements: tuple[Agreement, ...] = ()
+    complete: bool = True
+    clusters: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetResult:
+    """A budget after calibration. `multiplier` in nats; rates are means over the prompts to which it applies."""
+
+    term: str
+    sense: str
+    bound: float
+    multiplier: float
+    multiplier_interval: Interval
+    base_rate: float
+    rate: float
+    rate_interval: Interval
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How the multipliers were found, from how good a sample. `ess` is in effective samples, all prompts together."""
+
+    budgets: tuple[BudgetResult, ...]
+    rounds: int
+    samples: int
+    ess: float
+    smallest_prompt_ess: float
+    converged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TermPrice:
+    """What one clause costs: its share of KL(p*||p0) (nats a response, Shapley value) and the error of that share."""
+
+    term: str
+    kl: float
+    standard_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """KL(p*||p0) in nats a response, mean over the prompts, with its interval, and who is responsible for it."""
+
+    kl: float
+    kl_interval: Interval
+    terms: tuple[TermPrice, ...]
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderSummary:
+    """`ess` is per prompt, out of `particles`; `dead` counts particles that ended without a legal text; `biased` is
+    True for decoders whose law is not p*."""
+
+    name: str
+    biased: bool
+    particles: int
+    mean_ess: float
+    smallest_ess: float
+    mean_log_z: float
+    dead: int
+    model_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePair:
+    """The same prompt answered by the base model and under the policy, with the clauses broken in each answer."""
+
+    source: str
+    prompt: str
+    base: str
+    base_violated: tuple[str, ...]
+    base_spans: tuple[tuple[int, int], ...]
+    regulated: str
+    regulated_violated: tuple[str, ...]
+    regulated_spans: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One `bylaw run`. With `complete` False it was interrupted, and what is None had not been reached."""
+
+    policy: str
+    policy_version: str
+    policy_digest: str
+    policy_path: str
+    policy_text: str
+    model: str
+    model_digest: str
+    prompts: str
+    prompt_count: int
+    seed: int
+    samples_per_prompt: int
+    max_tokens: int
+    seconds: float
+    bylaw_version: str
+    warnings: tuple[str, ...]
+    base: AuditRecord | None
+    calibration: Calibration | None
+    regulated: AuditRecord | None
+    price: Price | None
+    decoder: DecoderSummary | None
+    pairs: tuple[SamplePair, ...]
+    complete: bool
+    schema_version: int = RECORD_SCHEMA_VERSION
+
+
+def to_json(record: AuditRecord | RunRecord) -> str:
+    """The record as JSON text. Numbers that are not finite become null: JSON has no infinity."""
+    return json.dumps(_finite(dataclasses.asdict(record)), ensure_ascii=False, indent=2)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

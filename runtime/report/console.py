@@ -1,0 +1,196 @@
+"""Records as tables in a terminal.
+
+Everything is a rich `Text`, never markup, and went through `visible`: model text can neither style the output nor send
+an escape sequence to the terminal. Evidence stands in brackets, so that it is marked without colours too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from bylaw.runtime.record import Agreement, AuditRecord, InputProblem, RunRecord, TermAudit
+from bylaw.runtime.report import figures
+from bylaw.runtime.report.rows import run_rows
+from bylaw.runtime.report.summary import audit_summary, run_summary
+from bylaw.runtime.report.text import excerpt, one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+_EXCERPT = 400
+_PROBLEMS = 10
+_PLAIN = MappingProxyType(str.maketrans({"–": "-", "…": "...", "⟦": "[[", "⟧": "]]", "±": "+/-"}))
+
+
+def render_console(record: AuditRecord | RunRecord, console: Console) -> None:
+    """Prints the record: what it comes to, one line a clause, and the findings."""
+    if not record.complete:
+        _say(console, "interrupted: every figure covers what was done", "bold red")
+    if isinstance(record, RunRecord):
+        _print_run(record, console)
+    else:
+        _print_audit(record, console)
+
+
+def _print_audit(record: AuditRecord, console: Console) -> None:
+    _sentences(console, audit_summary(record))
+    table = _table("clause", "rate or mean", "95% interval", "broken", "limit")
+    for term in record.terms:
+        _row(
+            console,
+            table,
+            _clause(term),
+            figures.outcome(term),
+            figures.outcome_interval(term),
+            figures.broken(term),
+            _limit(term),
+        )
+    console.print(table)
+    _print_unscored(record.terms, console)
+    for agreement in record.agreements:
+        _print_agreement(agreement, console)
+    _print_findings(record.terms, console)
+    _print_problems(record.problems, console)
+
+
+def _print_run(record: RunRecord, console: Console) -> None:
+    _sentences(console, run_summary(record))
+    for warning in record.warnings:
+        _say(console, f"warning: {warning}", "yellow")
+    rows = run_rows(record)
+    if rows:
+        table = _table("clause", "before", "after", "weight (nats)", "price (nats)", "limit")
+        for row in rows:
+            _row(
+                console,
+                table,
+                _clause(row.term),
+                _rate(row.before),
+                _rate(row.after),
+                figures.strength(row.term, row.budget),
+                f"{figures.nats(row.price.kl)} ± {figures.nats(1.96 * row.price.standard_error)}"
+                if row.price
+                else figures.NOTHING,
+                _limit(row.after) if row.after else figures.limit(row.term),
+            )
+        console.print(table)
+    if record.regulated is not None:
+        _print_unscored(record.regulated.terms, console)
+    if record.calibration is not None:
+        found = record.calibration
+        state = "" if found.converged else " (not converged)"
+        _say(
+            console,
+            f"calibration: {figures.plural(found.rounds, 'round')}{state}, effective sample size "
+            f"{figures.quantity(found.ess)}, {figures.quantity(found.smallest_prompt_ess)} for the hardest prompt",
+        )
+    for audit in (record.base, record.regulated):
+        if audit is not None:
+            _print_problems(audit.problems, console)
+
+
+# ------------------------------------------------------------------------------------------------------------ parts
+def _print_unscored(terms: Sequence[TermAudit], console: Console) -> None:
+    for term in terms:
+        for reason, count in term.reasons:
+            _say(console, f"unscored: {term.term}: {figures.plural(count, 'transcript')}: {reason}", "yellow")
+
+
+def _print_agreement(found: Agreement, console: Console) -> None:
+    kappa = "undefined" if found.kappa is None else figures.quantity(found.kappa)
+    _say(
+        console,
+        f"labels in {found.column}: {found.term} agrees on {figures.percent(found.agreement)} "
+        f"({figures.percent_interval(found.agreement_interval)}); the more frequent label alone would on "
+        f"{figures.percent(found.majority_baseline)}; kappa {kappa}",
+    )
+
+
+def _print_findings(terms: Sequence[TermAudit], console: Console) -> None:
+    for term in terms:
+        if not term.findings:
+            continue
+        console.print()
+        _say(console, f"{term.location}: {term.clause}", "bold")
+        for finding in term.findings:
+            _say(console, f"  {finding.source}", "dim")
+            console.print(_marked(finding.response, finding.spans, console), soft_wrap=False)
+
+
+def _print_problems(problems: Sequence[InputProblem], console: Console) -> None:
+    for problem in problems[:_PROBLEMS]:
+        _say(console, f"left out: {problem.source}:{problem.line}: {problem.message}", "yellow")
+    if len(problems) > _PROBLEMS:
+        _say(console, f"left out: {len(problems) - _PROBLEMS:,} more parts of the input", "yellow")
+
+
+def _marked(response: str, spans: Sequence[tuple[int, int]], console: Console) -> Text:
+    """An answer, indented, with its evidence in brackets and in reverse."""
+    from rich.text import Text
+
+    shown = excerpt(response, spans, _EXCERPT)
+    if shown.whole:  # no part of it says more than another, so its beginning will do
+        shown = replace(excerpt(response, (), _EXCERPT // 3), whole=True)
+    text = Text("    ")
+    for piece in shown.pieces:
+        words = piece.text.replace("\n", "\n    ")
+        text.append(_fit(f"⟦{words}⟧" if piece.marked else words, console), "reverse" if piece.marked else "")
+    notes = ["(an empty answer)"] if not response else []
+    notes += ["(the answer as a whole)"] if shown.whole else []
+    notes += [f"({shown.left_out:,} more characters)"] if shown.left_out else []
+    if notes:
+        text.append(("\n    " if response else "") + " ".join(notes), "dim")
+    return text
+
+
+def _sentences(console: Console, sentences: Sequence[str]) -> None:
+    for number, sentence in enumerate(sentences):
+        _say(console, sentence, "bold" if number == 0 else "")
+    console.print()
+
+
+def _say(console: Console, words: str, style: str = "") -> None:
+    from rich.text import Text
+
+    console.print(Text(_fit(one_line(words), console), style), highlight=False)
+
+
+def _table(first: str, *others: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, highlight=False)
+    table.add_column(first, ratio=2, min_width=16, overflow="fold")
+    for name in others:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _row(console: Console, table: Table, *cells: str) -> None:
+    from rich.text import Text
+
+    table.add_row(*(Text(_fit(cell, console)) for cell in cells))
+
+
+def _fit(words: str, console: Console) -> str:
+    """Words that the terminal can show: what its encoding lacks is spelt in other characters or as an escape."""
+    if console.encoding.lower().startswith("utf"):
+        return words
+    return words.translate(_PLAIN).encode(console.encoding, "backslashreplace").decode(console.encoding)
+
+
+def _clause(term: TermAudit) -> str:
+    return one_line(f"{term.title or term.clause} [{term.term}]", 160)
+
+
+def _rate(term: TermAudit | None) -> str:
+    return figures.NOTHING if term is None else f"{figures.outcome(term)} ({figures.outcome_interval(term)})"
+
+
+def _limit(term: TermAudit) -> str:
+    return figures.NOTHING if term.bound is None else f"{figures.limit_met(term)} ({figures.limit(term)})"

@@ -1,0 +1,157 @@
+"""How numbers are written in every report, and the words for what a clause came to."""
+
+from __future__ import annotations
+
+import math
+
+from bylaw.runtime.record import BudgetResult, Interval, TermAudit
+
+KINDS = (("hard", "hard rule"), ("soft", "soft rule"), ("graded", "preference"), ("budget", "limit"))
+STATUSES = (
+    ("met", "met without a price"),
+    ("binding", "met exactly, at a price"),
+    ("saturated", "missed: the multiplier stands at its largest value"),
+    ("infeasible on the sampled support", "missed: no answer that was sampled could meet it"),
+    ("hard rule", "can be met by a hard rule only"),
+    ("undetermined", "not determined, because another limit cannot be met"),
+)
+NOTHING = "–"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage. Only 0 and 1 themselves are written `0%` and `100%`."""
+    value = 100 * share
+    if value in (0, 100):
+        return f"{value:.0f}%"
+    if 0 < value < 0.1:
+        return f"{value:.2g}%" if value >= 0.001 else "< 0.001%"
+    if 99.9 < value < 100:
+        return f"{min(value, 99.99):.2f}%"
+    return f"{value:.1f}%"
+
+
+def stated_percent(share: float) -> str:
+    """A share that somebody chose, with the digits that they gave: `5%`, `99.5%`."""
+    return f"{round(100 * share, 9):g}%"
+
+
+def quantity(value: float) -> str:
+    """A quantity or price to three figures or two decimals, whichever is more."""
+    if not math.isfinite(value):
+        return "not finite"
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
+
+
+def nats(value: float) -> str:
+    """A price in nats to two decimals; a smaller one to its first figure."""
+    return f"{value:.2f}" if value == 0 or abs(value) >= 0.005 else f"{value:.1g}"
+
+
+def whole(value: float) -> str:
+    """A count with thousands apart."""
+    return f"{value:,.0f}"
+
+
+def percent_interval(interval: Interval | None) -> str:
+    """An interval of shares in words."""
+    return NOTHING if interval is None else f"{percent(interval.low)} to {percent(interval.high)}"
+
+
+def quantity_interval(interval: Interval | None) -> str:
+    """An interval of quantities in words."""
+    return NOTHING if interval is None else f"{quantity(interval.low)} to {quantity(interval.high)}"
+
+
+def kind(term: TermAudit) -> str:
+    """What sort of clause this is."""
+    return dict(KINDS).get(term.kind, term.kind)
+
+
+def outcome(term: TermAudit | None) -> str:
+    """The rate or mean of a clause, or why there is none."""
+    if term is None:
+        return NOTHING
+    if term.rate is not None:
+        return percent(term.rate)
+    if term.mean is not None:
+        return f"mean {quantity(term.mean)}"
+    return "unscored" if term.unscored else "never applied"
+
+
+def outcome_interval(term: TermAudit | None) -> str:
+    """The 95% interval of a rate or mean."""
+    if term is None:
+        return NOTHING
+    return percent_interval(term.interval) if term.rate is not None else quantity_interval(term.mean_interval)
+
+
+def limit(term: TermAudit) -> str:
+    """The bound that an author put on a clause, with the confidence that was asked for."""
+    if term.bound is None:
+        return NOTHING
+    asked = "" if term.confidence is None else f", with {stated_percent(term.confidence)} confidence"
+    return f"{term.sense or 'at most'} {_stated(term, term.bound)}{asked}"
+
+
+def broken(term: TermAudit) -> str:
+    """How many of those to which the clause applies break it; nothing for a clause that measures a quantity."""
+    return NOTHING if term.mean is not None else f"{whole(term.violated)} of {whole(term.applicable)}"
+
+
+def limit_met(term: TermAudit | None) -> str:
+    """Whether the limit is kept; nothing where there is none."""
+    if term is None or term.bound is None:
+        return NOTHING
+    return "cannot be told" if term.within is None else "met" if term.within else "missed"
+
+
+def limit_bound(term: TermAudit) -> str:
+    """The one-sided bound that limits are judged by, in words; empty where there is none."""
+    if term.confidence_bound is None:
+        return ""
+    side = "at least" if term.sense == "at least" else "at most"
+    confidence = 0.95 if term.confidence is None else term.confidence
+    bound = term.confidence_bound
+    return f"{side} {percent(bound) if _is_share(term, bound) else quantity(bound)} ({stated_percent(confidence)} sure)"
+
+
+def _stated(term: TermAudit, bound: float) -> str:
+    """A bound as its author gave it, in the unit of its clause."""
+    return stated_percent(bound) if _is_share(term, bound) else f"{bound:g}"
+
+
+def _is_share(term: TermAudit, bound: float) -> bool:
+    """Whether a bound is on how often something happens; a clause that measures a quantity has a mean."""
+    return term.mean is None and 0 <= bound <= 1
+
+
+def strength(term: TermAudit, budget: BudgetResult | None) -> str:
+    """With what force the clause enters the law: a weight that its author chose, or a multiplier solved for."""
+    if budget is not None:
+        return f"{quantity(budget.multiplier)} ({quantity_interval(budget.multiplier_interval)})"
+    if term.weight is not None:
+        return quantity(term.weight)
+    return "never broken" if term.kind == "hard" else NOTHING
+
+
+def status(result: BudgetResult) -> str:
+    """What calibration came to for one limit."""
+    return dict(STATUSES).get(result.status, result.status)
+
+
+def unscored(term: TermAudit) -> str:
+    """How many transcripts have no verdict, and what the rate would be if all or none of them were violations."""
+    if not term.unscored:
+        return "0"
+    if term.best is None or term.worst is None:
+        return whole(term.unscored)
+    return f"{whole(term.unscored)} ({percent(term.best)} to {percent(term.worst)} whatever they are)"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 rule`, `2 rules`."""
+    return f"{whole(count)} {one if count == 1 else many or one + 's'}"

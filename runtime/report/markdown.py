@@ -1,0 +1,324 @@
+"""Records as Markdown. Nothing of a model's text is Markdown: in lines it is escaped, in blocks it stands in fences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from bylaw.runtime.record import Agreement, AuditRecord, Finding, InputProblem, Interval, RunRecord, TermAudit
+from bylaw.runtime.report import figures
+from bylaw.runtime.report.rows import run_rows
+from bylaw.runtime.report.summary import audit_summary, run_summary
+from bylaw.runtime.report.text import block, excerpt, one_line
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+.!|<>~$&-])")
+_OPEN, _CLOSE = "⟦", "⟧"
+_PROBLEMS = 50
+
+
+def render_markdown(record: AuditRecord | RunRecord) -> str:
+    """The record as one Markdown document."""
+    lines = _run(record) if isinstance(record, RunRecord) else _audit(record)
+    return "\n".join(lines) + "\n"
+
+
+def escape(words: str) -> str:
+    """Text on one line in which nothing has a meaning in Markdown."""
+    return _SPECIAL.sub(r"\\\1", one_line(words))
+
+
+def _audit(record: AuditRecord) -> list[str]:
+    lines = [f"# Audit of {escape(record.source)} against the policy {escape(record.policy)}", ""]
+    if not record.complete:
+        lines += ["> **Interrupted.** Every figure covers the transcripts that were done.", ""]
+    lines += _sentences(audit_summary(record))
+    lines += ["## Every clause", ""]
+    lines += _table(
+        (
+            "clause",
+            "what",
+            "rate or mean",
+            "95% interval",
+            "broken",
+            "applied to",
+            "not applicable",
+            "unscored",
+            "limit",
+        ),
+        (
+            (
+                f"{escape(term.clause)} ({escape(term.location)})",
+                figures.kind(term),
+                figures.outcome(term),
+                figures.outcome_interval(term),
+                figures.whole(term.violated),
+                figures.whole(term.applicable),
+                figures.whole(term.not_applicable),
+                figures.unscored(term),
+                _limit(term),
+            )
+            for term in record.terms
+        ),
+    )
+    lines += _reasons(record.terms)
+    lines += _agreements(record.agreements)
+    lines += _findings(record.terms)
+    lines += _problems(record.problems)
+    clusters = "" if record.clusters is None else f", allowing for several answers to {record.clusters:,} prompts"
+    lines += [
+        "## How it was made",
+        "",
+        f"- policy: {escape(record.policy)}, version {escape(record.policy_version)}",
+        f"- digest of the rules: `{one_line(record.policy_digest)}`",
+        f"- transcripts: {record.transcripts:,} from {escape(record.source)}",
+        f"- intervals: 95%{clusters}",
+    ]
+    return lines
+
+
+def _run(record: RunRecord) -> list[str]:
+    lines = [f"# The policy {escape(record.policy)} on the model {escape(record.model)}", ""]
+    if not record.complete:
+        lines += ["> **Interrupted.** What the run had not reached is missing.", ""]
+    lines += _sentences(run_summary(record))
+    lines += [f"> **Warning:** {escape(warning)}\n" for warning in record.warnings]
+    rows = run_rows(record)
+    if rows:
+        lines += ["## All figures", ""]
+        header = (
+            "clause",
+            "what",
+            "applied to",
+            "before",
+            "after",
+            "weight or multiplier (nats)",
+            "price (nats)",
+            "limit",
+        )
+        lines += _table(
+            header,
+            (
+                (
+                    f"{escape(row.term.clause)} ({escape(row.term.location)})",
+                    figures.kind(row.term),
+                    figures.whole(row.term.applicable),
+                    _rate(row.before),
+                    _rate(row.after),
+                    figures.strength(row.term, row.budget),
+                    _error(row.price.kl, row.price.standard_error) if row.price else figures.NOTHING,
+                    _limit(row.after or row.term),
+                )
+                for row in rows
+            ),
+        )
+    if record.price is not None:
+        low_high = figures.quantity_interval(record.price.kl_interval)
+        lines += [
+            f"Price in all: {figures.quantity(record.price.kl)} nats a response ({low_high}), divided over the clauses "
+            f"as Shapley values ({escape(record.price.method)}).",
+            "",
+        ]
+    if record.regulated is not None:
+        lines += _reasons(record.regulated.terms)
+    lines += _calibration(record)
+    lines += _pairs(record)
+    for audit in (record.base, record.regulated):
+        lines += _problems(audit.problems) if audit is not None else []
+    lines += _provenance(record)
+    return [*lines, "", "## The policy", "", *_fence(block(record.policy_text))]
+
+
+def _calibration(record: RunRecord) -> list[str]:
+    found = record.calibration
+    if found is None:
+        return []
+    lines = ["## How the limits were met", ""]
+    header = ("limit", "asked", "before", "after calibration", "multiplier (nats)", "outcome")
+    if found.budgets:
+        lines += _table(
+            header,
+            (
+                (
+                    escape(b.term),
+                    f"{b.sense} {figures.quantity(b.bound)}",
+                    figures.quantity(b.base_rate),
+                    f"{figures.quantity(b.rate)} ({figures.quantity_interval(b.rate_interval)})",
+                    f"{figures.quantity(b.multiplier)} ({figures.quantity_interval(b.multiplier_interval)})",
+                    figures.status(b),
+                )
+                for b in found.budgets
+            ),
+        )
+    state = "converged" if found.converged else "not converged"
+    return [
+        *lines,
+        f"{figures.plural(found.rounds, 'round')}, {state}; {figures.plural(found.samples, 'answer')} of the model "
+        f"alone, effective {figures.quantity(found.ess)} in all and {figures.quantity(found.smallest_prompt_ess)} for "
+        "the hardest prompt.",
+        "",
+    ]
+
+
+def _pairs(record: RunRecord) -> list[str]:
+    if not record.pairs:
+        return []
+    lines = ["## The same prompts, before and after", "", f"Places that break a clause stand in {_OPEN}{_CLOSE}.", ""]
+    for pair in record.pairs:
+        lines += [f"### {escape(pair.source)}", "", *_quoted(pair.prompt, ())]
+        for who, answer, spans, broken in (
+            ("The model alone", pair.base, pair.base_spans, pair.base_violated),
+            ("Under the policy", pair.regulated, pair.regulated_spans, pair.regulated_violated),
+        ):
+            verdict = f"breaks {', '.join(map(escape, broken))}" if broken else "breaks nothing"
+            lines += [f"{who} ({verdict}):", "", *_quoted(answer, spans)]
+    return lines
+
+
+def _provenance(record: RunRecord) -> list[str]:
+    lines = [
+        "## How it was made",
+        "",
+        f"- policy: {escape(record.policy)}, version {escape(record.policy_version)}, {escape(record.policy_path)}",
+        f"- digest of the rules: `{one_line(record.policy_digest)}`",
+        f"- model: {escape(record.model)} `{one_line(record.model_digest)}`",
+        f"- prompts: {record.prompt_count:,} from {escape(record.prompts)}, "
+        f"{figures.plural(record.samples_per_prompt, 'answer')} each, at most {record.max_tokens:,} tokens long",
+    ]
+    if record.decoder is not None:
+        made = record.decoder
+        law = "biased" if made.biased else "samples the law of the policy"
+        lines.append(
+            f"- decoder: {escape(made.name)} ({law}), {figures.plural(made.particles, 'particle')}, {made.dead:,} of "
+            f"them ended without a legal answer; effective {figures.quantity(made.mean_ess)} on average, "
+            f"{figures.quantity(made.smallest_ess)} at worst; mean log Z {figures.quantity(made.mean_log_z)}; "
+            f"{made.model_tokens:,} tokens computed"
+        )
+    return [
+        *lines,
+        f"- seed: {record.seed}",
+        f"- time: {figures.quantity(record.seconds)} seconds",
+        f"- bylaw {escape(record.bylaw_version)}, record schema {record.schema_version}",
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------ parts
+def _sentences(sentences: Iterable[str]) -> list[str]:
+    """Sentences in which words in backticks stay code: what the author wrote, with nothing else escaped in it."""
+    lines = []
+    for sentence in sentences:
+        pieces = one_line(sentence).split("`")
+        lines += ["".join(f"`{p}`" if i % 2 else _SPECIAL.sub(r"\\\1", p) for i, p in enumerate(pieces)), ""]
+    return lines
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table; the cells are escaped already where they hold anybody's words."""
+    lines = [_row(header), _row(["---"] * len(header))]
+    return [*lines, *(_row(row) for row in rows), ""]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _limit(term: TermAudit) -> str:
+    if term.bound is None:
+        return figures.NOTHING
+    bound = figures.limit_bound(term)
+    return f"{figures.limit_met(term)}: {figures.limit(term)}" + (f"; measured {bound}" if bound else "")
+
+
+def _rate(term: TermAudit | None) -> str:
+    return figures.NOTHING if term is None else f"{figures.outcome(term)} ({figures.outcome_interval(term)})"
+
+
+def _error(value: float, standard_error: float) -> str:
+    return f"{figures.quantity(value)} ± {figures.quantity(1.96 * standard_error)}"
+
+
+def _reasons(terms: Sequence[TermAudit]) -> list[str]:
+    lines = [f"- {escape(t.term)}: {escape(why)} ({count:,})" for t in terms for why, count in t.reasons]
+    return ["### Why some could not be scored", "", *lines, ""] if lines else []
+
+
+def _agreements(agreements: Sequence[Agreement]) -> list[str]:
+    if not agreements:
+        return []
+    header = (
+        "clause",
+        "labels",
+        "agreement",
+        "baseline",
+        "kappa",
+        "sensitivity",
+        "specificity",
+        "people, rule",
+        "counts",
+    )
+    rows = (
+        (
+            escape(a.term),
+            f"{escape(a.column)}: {' or '.join(map(escape, a.positive_labels))}",
+            f"{figures.percent(a.agreement)} ({figures.percent_interval(a.agreement_interval)})",
+            figures.percent(a.majority_baseline),
+            figures.NOTHING if a.kappa is None else figures.quantity(a.kappa),
+            _share(a.sensitivity, a.sensitivity_interval),
+            _share(a.specificity, a.specificity_interval),
+            f"{figures.percent(a.human_rate)}, {figures.percent(a.rule_rate)}",
+            f"both {a.true_positive:,}, rule only {a.false_positive:,}, people only {a.false_negative:,}, neither "
+            f"{a.true_negative:,}, unscored {a.unscored:,}, no label {a.unlabelled:,}",
+        )
+        for a in agreements
+    )
+    return ["## Agreement with people", "", *_table(header, rows)]
+
+
+def _share(value: float | None, interval: Interval | None) -> str:
+    return figures.NOTHING if value is None else f"{figures.percent(value)} ({figures.percent_interval(interval)})"
+
+
+def _findings(terms: Sequence[TermAudit]) -> list[str]:
+    if not any(term.findings for term in terms):
+        return []
+    lines = ["## Findings", "", f"The first answers that broke each clause; the places stand in {_OPEN}{_CLOSE}.", ""]
+    for term in terms:
+        if term.findings:
+            lines += [f"### {escape(term.clause)}", ""]
+            for finding in term.findings:
+                lines += _finding(finding)
+    return lines
+
+
+def _finding(finding: Finding) -> list[str]:
+    return [
+        f"{escape(finding.source)}, prompt:",
+        "",
+        *_quoted(finding.prompt, ()),
+        "answer:",
+        "",
+        *_quoted(finding.response, finding.spans),
+    ]
+
+
+def _problems(problems: Sequence[InputProblem]) -> list[str]:
+    if not problems:
+        return []
+    lines = [f"- {escape(p.source)}:{p.line}: {escape(p.message)}" for p in problems[:_PROBLEMS]]
+    rest = len(problems) - len(lines)
+    return ["## Left out of the input", "", *lines, *([f"- and {rest:,} more"] if rest else []), ""]
+
+
+def _quoted(words: str, spans: Sequence[tuple[int, int]]) -> list[str]:
+    """A text in a fence, with its evidence in brackets."""
+    shown = excerpt(words, spans)
+    lines = _fence("".join(f"{_OPEN}{p.text}{_CLOSE}" if p.marked else p.text for p in shown.pieces))
+    if shown.whole:
+        lines += ["(the answer as a whole)", ""]
+    return [*lines, f"({shown.left_out:,} more characters)", ""] if shown.left_out else lines
+
+
+def _fence(words: str) -> list[str]:
+    """A code block whose fence is longer than any run of backticks in it."""
+    longest = max((len(run) for run in re.findall(r"`+", words)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}text", words, fence, ""]

@@ -1,0 +1,143 @@
+"""What a record comes to, in plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bylaw.runtime.audit.statistics import wilson
+from bylaw.runtime.record import AuditRecord, RunRecord, TermAudit
+from bylaw.runtime.report.figures import limit, limit_met, outcome, percent, percent_interval, plural, quantity, whole
+from bylaw.runtime.report.text import one_line
+
+_CLAUSE = 90
+
+
+def run_summary(record: RunRecord) -> tuple[str, ...]:
+    """The outcome of a run: the sentence that opens the report, then what has to be known beside it."""
+    sentences = [_under_policy(record)]
+    if record.base is not None:
+        sentences.append(_without_policy(record.base))
+    if record.regulated is not None:
+        sentences.extend(_limits(record.regulated))
+    if record.calibration is not None and not record.calibration.converged:
+        sentences.append("The calibration of the limits did not converge, so their multipliers are not final.")
+    if record.decoder is not None and record.decoder.biased:
+        sentences.append(
+            f"The decoder `{record.decoder.name}` is biased: its answers do not follow the law of the policy exactly."
+        )
+    return tuple(s for s in sentences if s)
+
+
+def audit_summary(record: AuditRecord) -> tuple[str, ...]:
+    """The outcome of an audit in sentences."""
+    rules = [t for t in record.terms if _is_rule(t)]
+    broken = [t for t in rules if t.violated]
+    many = plural(record.transcripts, "transcript")
+    if not record.transcripts:
+        sentences = ["No transcript was audited."]
+    elif not rules:
+        sentences = [f"In {many} there was no rule to break: the policy states limits and preferences only."]
+    elif broken:
+        sentences = [
+            f"In {many}, {len(broken)} of {plural(len(rules), 'rule')} {_was(len(broken))} broken. {_worst(broken)}"
+        ]
+    else:
+        bound = percent(wilson(0, record.clusters or record.transcripts).high)
+        sentences = [f"In {many} no rule was found broken (at most {bound} of them, 95% interval)."]
+    sentences.extend(_limits(record))
+    unscored = [t for t in record.terms if t.unscored]
+    if unscored:
+        most = max(t.unscored for t in unscored)
+        sentences.append(
+            f"{plural(len(unscored), 'clause')} could not be scored everywhere, up to {plural(most, 'transcript')} "
+            "each; they are counted apart and are no passes."
+        )
+    never = sum(not t.applicable and not t.unscored for t in record.terms)
+    if never and record.transcripts:
+        sentences.append(
+            f"{plural(never, 'clause')} never applied, so nothing is known about {'it' if never == 1 else 'them'}."
+        )
+    if record.problems:
+        sentences.append(f"{plural(len(record.problems), 'part')} of the input could not be read and was left out.")
+    return tuple(sentences)
+
+
+def _is_rule(term: TermAudit) -> bool:
+    return term.kind in ("hard", "soft")
+
+
+def _quoted(term: TermAudit) -> str:
+    """The author's words in backticks; a backtick among them must not end the quotation."""
+    return f"`{one_line(term.clause, _CLAUSE).replace('`', chr(39))}`"
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _worst(terms: Sequence[TermAudit]) -> str:
+    worst = max(terms, key=lambda t: t.rate or 0.0)
+    return (
+        f"Most often {_quoted(worst)}: in {outcome(worst)} of the {worst.applicable:,} to which it "
+        f"applied ({percent_interval(worst.interval)})."
+    )
+
+
+def _under_policy(record: RunRecord) -> str:
+    audit = record.regulated
+    if audit is None or not audit.transcripts:
+        return "The run ended before the model answered under this policy."
+    answers = plural(audit.transcripts, "answer")
+    hard = [t for t in audit.terms if t.kind == "hard"]
+    broken = [t for t in hard if t.violated]
+    unscored = max((t.unscored for t in hard), default=0)
+    if not hard:
+        start = f"This policy has no hard rule; the model gave {answers} under it"
+    elif broken:
+        worst = max(broken, key=lambda t: t.rate or 0.0)
+        start = (
+            f"Under this policy the model still broke {len(broken)} of {plural(len(hard), 'hard rule')} in {answers}, "
+            f"most often {_quoted(worst)} ({outcome(worst)}, {percent_interval(worst.interval)})"
+        )
+    else:
+        bound = percent(wilson(0, audit.clusters or audit.transcripts).high)
+        start = f"Under this policy the model broke no hard rule in {answers} (at most {bound})"
+    if unscored and hard:
+        start += f", up to {whole(unscored)} of which could not be scored"
+    if record.price is None:
+        return f"{start}. What that costs was not measured."
+    low, high = record.price.kl_interval.low, record.price.kl_interval.high
+    return f"{start}, at a price of {quantity(record.price.kl)} nats a response ({quantity(low)} to {quantity(high)})."
+
+
+def _without_policy(audit: AuditRecord) -> str:
+    broken = [t for t in audit.terms if t.kind == "hard" and t.violated]
+    if not broken:
+        return "The same model without the policy broke no hard rule either." if _has_hard(audit) else ""
+    worst = max(broken, key=lambda t: t.rate or 0.0)
+    return (
+        f"Without the policy the same model broke {plural(len(broken), 'hard rule')}, most often "
+        f"{_quoted(worst)}, in {outcome(worst)} of its answers ({percent_interval(worst.interval)})."
+    )
+
+
+def _has_hard(audit: AuditRecord) -> bool:
+    return bool(audit.transcripts) and any(t.kind == "hard" for t in audit.terms)
+
+
+def _limits(audit: AuditRecord) -> list[str]:
+    limits = [t for t in audit.terms if t.bound is not None]
+    if not limits or not audit.transcripts:
+        return []
+    missed = [t for t in limits if t.within is False]
+    unknown = [t for t in limits if t.within is None]
+    met = len(limits) - len(missed) - len(unknown)
+    sentences = [f"{met} of {plural(len(limits), 'limit')} {_is(len(limits))} met."]
+    sentences.extend(
+        f"{limit_met(t).capitalize()}: {_quoted(t)} ({outcome(t)}; {limit(t)})." for t in (*missed, *unknown)
+    )
+    return sentences
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"

@@ -1,0 +1,301 @@
+"""The clauses of a rule, its examples and the steps of tests, as syntax. Import them from `spec.ast`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from bylaw.spec.ast_terms import Argument, Bound, Expression, Literal, Name, NounPhrase, Number, Text
+from bylaw.spec.ast_verbs import VerbPhrase
+from bylaw.spec.source import Span
+
+# ----------------------------------------------------------------------------------------------- clauses of a rule
+
+
+class RuleWord(StrEnum):
+    """The six rule words (RFC 2119 and *need not* of the ISO Directives)."""
+
+    MUST = "must"
+    MUST_NOT = "must not"
+    SHOULD = "should"
+    SHOULD_NOT = "should not"
+    MAY = "may"
+    NEED_NOT = "need not"
+
+
+@dataclass(frozen=True, slots=True)
+class Modality:
+    """A rule word where it stands."""
+
+    word: RuleWord
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """`weight 2`."""
+
+    value: Number
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """The normative sentence: `[subject] must contain "x" [weight 2]`; without a subject it is about the response."""
+
+    subject: NounPhrase | None
+    modality: Modality
+    body: VerbPhrase
+    weight: Weight | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRate:
+    """`limit CONDITION to at most 2% of responses over suite "s" with confidence 0.95`."""
+
+    condition: Expression
+    bound: Bound
+    population: Name | None
+    suite: Text | None
+    confidence: Number | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class LimitAverage:
+    """`limit average VALUE to at most 120 ...`, with the same three parts."""
+
+    value: Expression
+    bound: Bound
+    population: Name | None
+    suite: Text | None
+    confidence: Number | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class PreferHigher:
+    """`prefer higher VALUE [weight n]`."""
+
+    value: Expression
+    weight: Weight | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class PreferLower:
+    """`prefer lower VALUE [weight n]`."""
+
+    value: Expression
+    weight: Weight | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class PreferNear:
+    """`prefer VALUE near TARGET [weight n]`."""
+
+    value: Expression
+    target: Expression
+    weight: Weight | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class PreferOrder:
+    """`prefer A over B over C [weight n]`: two alternatives or more, best first."""
+
+    alternatives: tuple[Expression, ...]
+    weight: Weight | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """`when CONDITION`: the rule applies only then."""
+
+    condition: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Unless:
+    """`unless CONDITION`: the rule does not apply then."""
+
+    condition: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """`because "..."`: the reason, as prose."""
+
+    text: Text
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class CitedSource:
+    """`source "https://..."`: where the rule is written down for people."""
+
+    text: Text
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """`overrides a, b`: wins over these rules of its own level."""
+
+    rules: tuple[Name, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class WaivableBy:
+    """`waivable by user, developer`."""
+
+    levels: tuple[Name, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class WaivableImplicitly:
+    """`waivable implicitly`: context is enough."""
+
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class NotWaivable:
+    """`not waivable`."""
+
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class EnforceBy:
+    """`enforce by mask, audit`."""
+
+    means: tuple[Name, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class OnViolation:
+    """`on violation ask with "Proceed?"`."""
+
+    action: Name
+    message: Text | None
+    span: Span
+
+
+# ------------------------------------------------------------------------------------------------ examples and tests
+
+
+class ExpectedVerdict(StrEnum):
+    """What an example says of its rule."""
+
+    COMPLIES = "complies"
+    VIOLATES = "violates"
+    SKIPS = "skips"
+    WAIVED = "waived"
+
+
+class Role(StrEnum):
+    """Who speaks in a conversation."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+    DEVELOPER = "developer"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """`user "Hello"`."""
+
+    role: Role
+    text: Text
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallTurn:
+    """`assistant calls refund(amount: 80)`."""
+
+    role: Role
+    tool: Name
+    arguments: tuple[Argument, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResultTurn:
+    """`tool get_inbox returns "3 messages"`."""
+
+    tool: Name
+    text: Text
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """`given user.plan = "pro"`: a fact that holds."""
+
+    fact: Name
+    value: Literal
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """`expect violates refunds`; without names it is about every rule."""
+
+    verdict: ExpectedVerdict
+    rules: tuple[Name, ...]
+    span: Span
+
+
+Step: TypeAlias = Turn | ToolCallTurn | ToolResultTurn | Given
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """`{ user "..." assistant "..." }`."""
+
+    steps: tuple[Step, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """`violates "..." note "why"` or `violates { ... }`; `content` is the response alone or a whole conversation."""
+
+    verdict: ExpectedVerdict
+    content: Text | Conversation
+    note: Text | None
+    span: Span
+
+
+Clause: TypeAlias = (
+    Norm
+    | LimitRate
+    | LimitAverage
+    | PreferHigher
+    | PreferLower
+    | PreferNear
+    | PreferOrder
+    | When
+    | Unless
+    | Because
+    | CitedSource
+    | Overrides
+    | WaivableBy
+    | WaivableImplicitly
+    | NotWaivable
+    | EnforceBy
+    | OnViolation
+    | Example
+)

@@ -1,0 +1,300 @@
+"""The declarations of a policy file, as syntax. Import them from `spec.ast`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from bylaw.spec.ast_clauses import Clause, Example, Expect, Step, Weight
+from bylaw.spec.ast_terms import Argument, Expression, ListLiteral, Literal, Name, Number, Path, Text
+from bylaw.spec.source import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """`policy acme.support version "1.4.0" edition 1`."""
+
+    name: Name
+    version: Text
+    edition: Number | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """`@name` or `@name("text")` before a declaration."""
+
+    name: Name
+    text: Text | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """`pii_threshold = 0.7` after `import ... with`."""
+
+    name: Name
+    value: Literal
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ImportDecl:
+    """`import std.safety version "1.2" as safety with pii_threshold = 0.7`."""
+
+    annotations: tuple[Annotation, ...]
+    name: Name
+    version: Text | None
+    alias: Name | None
+    bindings: tuple[Binding, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class LevelsDecl:
+    """`levels root > system > user`: highest first, two or more."""
+
+    annotations: tuple[Annotation, ...]
+    levels: tuple[Name, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRef:
+    """`number`, `list of text`."""
+
+    name: Name
+    element: Name | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class NumberRange:
+    """`between 40 and 800` after a parameter; both included."""
+
+    low: Number
+    high: Number
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """`one of ["a", "b"]` after a parameter."""
+
+    options: ListLiteral
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ParamDecl:
+    """`param reply_limit : number = 180 between 40 and 800 "longest reply"`."""
+
+    annotations: tuple[Annotation, ...]
+    name: Name
+    type: TypeRef
+    default: Literal
+    allowed: NumberRange | Choices | None
+    description: Text | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class LexiconFile:
+    """`file "words.txt"`."""
+
+    path: Text
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class LexiconUnion:
+    """`a + b`."""
+
+    left: LexiconExpression
+    right: LexiconExpression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class LexiconDifference:
+    """`a - b`."""
+
+    left: LexiconExpression
+    right: LexiconExpression
+    span: Span
+
+
+LexiconExpression: TypeAlias = ListLiteral | Path | LexiconFile | LexiconUnion | LexiconDifference
+
+
+@dataclass(frozen=True, slots=True)
+class LexiconDecl:
+    """`lexicon hedges "words that hedge" = ["perhaps"] + std.text.hedges - ["likely"]`."""
+
+    annotations: tuple[Annotation, ...]
+    name: Name
+    description: Text | None
+    value: LexiconExpression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """`like "..." note "..."`: a text that expresses the concept."""
+
+    text: Text
+    note: Text | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Unlike:
+    """`unlike "..." note "..."`: a text that does not, however near it looks."""
+
+    text: Text
+    note: Text | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBy:
+    """`scored by classifier "std/prompt-injection"`."""
+
+    scorer: Name
+    argument: Text | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """`threshold 0.6`; a name refers to a parameter."""
+
+    value: Number | Path
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class DistinctFrom:
+    """`distinct from safety.general_information`."""
+
+    concepts: tuple[Name, ...]
+    span: Span
+
+
+ConceptClause: TypeAlias = Like | Unlike | ScoredBy | Threshold | DistinctFrom
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptDecl:
+    """`concept blames_user means "..." { ... }`; a `topic` is what a text is about, not what it says."""
+
+    annotations: tuple[Annotation, ...]
+    is_topic: bool
+    name: Name
+    meaning: Text
+    clauses: tuple[ConceptClause, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a rule or a definition: `limit: number = 300`."""
+
+    name: Name
+    type: TypeRef | None
+    default: Literal | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class DefineDecl:
+    """`define hedging(t) as number of hedges in t`; `parameters` is None without parentheses."""
+
+    annotations: tuple[Annotation, ...]
+    name: Name
+    parameters: tuple[Parameter, ...] | None
+    body: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class RuleDecl:
+    """`rule NAME (params) "title" at LEVEL { clauses }`; `parameters` is None without parentheses."""
+
+    annotations: tuple[Annotation, ...]
+    name: Name
+    parameters: tuple[Parameter, ...] | None
+    title: Text | None
+    level: Name | None
+    clauses: tuple[Clause, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionDecl:
+    """`exception NAME to RULE "title" at LEVEL { clauses }`."""
+
+    annotations: tuple[Annotation, ...]
+    name: Name
+    target: Name
+    title: Text | None
+    level: Name | None
+    clauses: tuple[Clause, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyDecl:
+    """`apply fmt.forbidden(words: ["cheap"]) as house_style at developer weight 0.5`."""
+
+    annotations: tuple[Annotation, ...]
+    template: Name
+    arguments: tuple[Argument, ...]
+    alias: Name | None
+    level: Name | None
+    weight: Weight | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ExamplesDecl:
+    """`examples for RULE { ... }`: examples that stand outside their rule."""
+
+    annotations: tuple[Annotation, ...]
+    rule: Name
+    examples: tuple[Example, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class TestDecl:
+    """`test "title" { ... }`: a conversation with expectations in between."""
+
+    annotations: tuple[Annotation, ...]
+    title: Text
+    steps: tuple[Step | Expect, ...]
+    span: Span
+
+
+Item: TypeAlias = (
+    ImportDecl
+    | LevelsDecl
+    | ParamDecl
+    | LexiconDecl
+    | ConceptDecl
+    | DefineDecl
+    | RuleDecl
+    | ExceptionDecl
+    | ApplyDecl
+    | ExamplesDecl
+    | TestDecl
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One policy file: the header, if it has one, and its declarations in order."""
+
+    header: Header | None
+    items: tuple[Item, ...]
+    span: Span

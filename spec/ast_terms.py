@@ -1,0 +1,310 @@
+"""The terms of the syntax tree: names, literals, noun phrases, expressions and bounds. Import them from `spec.ast`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeAlias
+
+from bylaw.spec.source import Span
+
+if TYPE_CHECKING:  # a claim holds a verb and a verb holds terms
+    from bylaw.spec.ast_verbs import Verb
+
+# ------------------------------------------------------------------------------------------------ names and literals
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name where something is declared or referred to; may be dotted (`spec.no_lies`)."""
+
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number as written: `2%` is value 2 with `percent`; a leading `-` is part of the value."""
+
+    value: int | float
+    percent: bool
+    span: Span
+
+    @property
+    def amount(self) -> int | float:
+        """The number meant: 0.02 for `2%`."""
+        return self.value / 100 if self.percent else self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text, escapes resolved; in prose slots (means, because, note, source) white space is folded."""
+
+    value: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression between slashes: `source` is what stands between them, `flags` a sorted subset of `ims`."""
+
+    source: str
+    flags: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Bool:
+    """`true` or `false`."""
+
+    value: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ListLiteral:
+    """`[a, b]`; an item that is a path refers to something declared."""
+
+    items: tuple[Literal | Path, ...]
+    span: Span
+
+
+Literal: TypeAlias = Number | Text | Pattern | Bool | ListLiteral
+
+# --------------------------------------------------------------------------- noun phrases: what a sentence can be about
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A thing by name: `response`, a fact such as `meta.topic`, a parameter, a definition, `it.amount`."""
+
+    text: str
+    span: Span
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names between the dots."""
+        return tuple(self.text.split("."))
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of a call, with or without a name."""
+
+    name: Name | None
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`hedging(response)`: a definition or a library function applied."""
+
+    function: Name
+    arguments: tuple[Argument, ...]
+    span: Span
+
+
+class Quantifier(StrEnum):
+    """Which parts of a whole are meant."""
+
+    EVERY = "every"
+    SOME = "some"
+    FIRST = "first"
+    LAST = "last"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`every sentence of response`, `first paragraph of prompt`."""
+
+    quantifier: Quantifier
+    unit: Name
+    whole: NounPhrase
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class NthPart:
+    """`paragraph 2 of response`; counted from 1."""
+
+    unit: Name
+    index: Number
+    whole: NounPhrase
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class NumberOf:
+    """`number of words in response`; a name is a unit or a lexicon."""
+
+    counted: Name | Pattern | Text | ListLiteral
+    whole: NounPhrase
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOf:
+    """`score of pii in response`: how strongly a concept is expressed."""
+
+    concept: Name
+    whole: NounPhrase
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class AnyTool:
+    """`any tool`."""
+
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class CallTo:
+    """`call to refund where (it.amount > 50)`: a tool call of the trace."""
+
+    tools: Tools
+    where: Expression | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOf:
+    """`output of get_website`: what a tool returned."""
+
+    tools: Tools
+    where: Expression | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFrom:
+    """`message from user where (...)`."""
+
+    role: Name
+    where: Expression | None
+    span: Span
+
+
+# ------------------------------------------------------------------------------------------------------ expressions
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """`a or b or c`: two operands or more."""
+
+    operands: tuple[Expression, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """`a and b and c`: two operands or more."""
+
+    operands: tuple[Expression, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """`not a`."""
+
+    operand: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """`a >= b`; the operator is one of `==`, `!=`, `<`, `<=`, `>`, `>=`."""
+
+    left: Expression
+    operator: str
+    right: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """`a + b`; the operator is one of `+`, `-`, `*`, `/`. `a per b` is `/`."""
+
+    left: Expression
+    operator: str
+    right: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Negate:
+    """`-a`, of anything but a number (which takes the sign itself)."""
+
+    operand: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A verb said of a subject, true or false: `prompt is about billing`, `it does not contain "x"` (`negated`)."""
+
+    subject: Expression
+    verb: Verb
+    negated: bool
+    span: Span
+
+
+# ------------------------------------------------------------------------------------------------------------ bounds
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """`at least n`."""
+
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """`at most n`."""
+
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Exactly:
+    """`exactly n`."""
+
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class MoreThan:
+    """`more than n`."""
+
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class FewerThan:
+    """`fewer than n`, also written `less than n`."""
+
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """`between a and b`, both included."""
+
+    low: Expression
+    high: Expression
+    span: Span
+
+
+Bound: TypeAlias = AtLeast | AtMost | Exactly | MoreThan | FewerThan | Between
+
+Tools: TypeAlias = Name | ListLiteral | AnyTool
+NounPhrase: TypeAlias = Path | Call | Part | NthPart | NumberOf | ScoreOf | CallTo | OutputOf | MessageFrom
+Expression: TypeAlias = Or | And | Not | Compare | Claim | Arithmetic | Negate | NounPhrase | Literal

@@ -1,0 +1,257 @@
+"""The verb phrases of the syntax tree: what a subject does, has or is. Import them from `spec.ast`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from bylaw.spec.ast_terms import Bound, Expression, Name, NounPhrase
+from bylaw.spec.source import Span
+
+
+class Choice(StrEnum):
+    """How many members of a set are meant by `any of`, `all of`, `none of`."""
+
+    ANY = "any"
+    ALL = "all"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How often one thing is found: `at least 3 times`."""
+
+    bound: Bound
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Among:
+    """Which members of a set are found: `any of`, `all of`, `none of`."""
+
+    choice: Choice
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class CountAmong:
+    """How many members of a set are found: `at least 2 of`."""
+
+    bound: Bound
+    span: Span
+
+
+Amount: TypeAlias = Times | Among | CountAmong
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """`contain x`: found anywhere, case counts. `amount` is None for plain `contain x`."""
+
+    what: Expression
+    amount: Amount | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Mentions:
+    """`mention x`: found as whole words, in any case."""
+
+    what: Expression
+    amount: Amount | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """`match /x/`: the whole text matches."""
+
+    pattern: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class StartsWith:
+    """`start with x`."""
+
+    what: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class EndsWith:
+    """`end with x`."""
+
+    what: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class HasCount:
+    """`have at most 50 words`."""
+
+    bound: Bound
+    unit: Name
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class HasNone:
+    """`have no commas`."""
+
+    unit: Name
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class HasSome:
+    """`have a table`."""
+
+    unit: Name
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class IsProperty:
+    """`be lowercase`, `be json matching request.schema`; `negated` for `be not`, as in the four below."""
+
+    property: Name
+    matching: Expression | None
+    negated: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class IsAbout:
+    """`be about billing`."""
+
+    topic: Name
+    negated: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class IsInLanguage:
+    """`be in language "kn"`."""
+
+    language: Expression
+    negated: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class IsIn:
+    """`be in ["yes", "no"]`."""
+
+    collection: Expression
+    negated: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class IsBounded:
+    """`be at most 1`."""
+
+    bound: Bound
+    negated: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Expresses:
+    """`express blames_user`, optionally `with score at least 0.8` in place of the concept's threshold."""
+
+    concept: Name
+    score: Bound | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteLimit:
+    """`more than 8 words`, after `quote x`."""
+
+    bound: Bound
+    unit: Name
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Quotes:
+    """`quote developer_prompt more than 8 words`."""
+
+    what: Expression
+    limit: QuoteLimit | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Follows:
+    """`follow call to get_inbox`: the event comes after such an event."""
+
+    event: NounPhrase
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Precedes:
+    """`precede message from user`: the event comes before such an event."""
+
+    event: NounPhrase
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Occurs:
+    """`occur`, `occur at most 1 times per conversation`."""
+
+    times: Bound | None
+    per: Name | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class VerbOr:
+    """`contain "a" or quote prompt`: two operands or more."""
+
+    operands: tuple[VerbPhrase, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class VerbAnd:
+    """`be json and have no commas`: two operands or more."""
+
+    operands: tuple[VerbPhrase, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class VerbNot:
+    """`not contain "a"` inside a verb phrase."""
+
+    operand: VerbPhrase
+    span: Span
+
+
+Verb: TypeAlias = (
+    Contains
+    | Mentions
+    | Matches
+    | StartsWith
+    | EndsWith
+    | HasCount
+    | HasNone
+    | HasSome
+    | IsProperty
+    | IsAbout
+    | IsInLanguage
+    | IsIn
+    | IsBounded
+    | Expresses
+    | Quotes
+    | Follows
+    | Precedes
+    | Occurs
+)
+VerbPhrase: TypeAlias = VerbOr | VerbAnd | VerbNot | Verb

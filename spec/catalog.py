@@ -1,0 +1,105 @@
+"""Catalogs without registries: a folder is the table.
+
+The name of a file is the key, names are listed without importing, an unknown name is an error with a suggestion.
+A new predicate or unit is one new file that defines `PREDICATE` or `UNIT`; nothing else has to be edited.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bylaw.spec.expression import Extent, Matcher
+from bylaw.spec.machine import CountingMachine
+from bylaw.spec.pattern import Node as PatternNode
+
+
+class UnknownName(LookupError):
+    """No file of the catalog has this name; `suggestion` is the nearest one, or None."""
+
+    def __init__(self, kind: str, name: str, suggestion: str | None) -> None:
+        super().__init__(f"there is no {kind} called `{name}`")
+        self.kind, self.name, self.suggestion = kind, name, suggestion
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """The texts for which a predicate holds, as a regular language: `node` found anywhere (`search`), at the start
+    (`prefix`), at the end (`suffix`) or spelling out the whole text (`full`)."""
+
+    mode: str
+    node: PatternNode
+
+
+@dataclass(frozen=True, slots=True)
+class PredicateExample:
+    text: str
+    matchers: tuple[Matcher, ...]
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """One yes-or-no question about a text.
+
+    `find` gives the extents that show that it holds, nothing when it does not; `language` the same as a regular
+    language for one matcher (or for none), or None where it is not regular. `takes_matchers` says whether the predicate
+    looks for something. `summary` is one line for the author.
+    """
+
+    summary: str
+    takes_matchers: bool
+    find: Callable[[str, Matcher | None], tuple[Extent, ...]]
+    language: Callable[[Matcher | None], Language | None]
+    examples: tuple[PredicateExample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitExample:
+    text: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Something that can be counted. `find` gives one extent a unit; `machine` counts the same as an automaton, or is
+    None where that is not possible."""
+
+    summary: str
+    find: Callable[[str], tuple[Extent, ...]]
+    machine: Callable[[], CountingMachine] | None
+    examples: tuple[UnitExample, ...]
+
+
+def names(folder: str) -> tuple[str, ...]:
+    """The keys of a catalog (`predicates` or `units`), in alphabetical order, without importing any of them."""
+    return tuple(sorted(p.stem for p in (Path(__file__).parent / folder).glob("*.py") if not p.stem.startswith("_")))
+
+
+def predicate(name: str) -> Predicate:
+    """The predicate in `predicates/<name>.py`. Raises UnknownName."""
+    return _load("predicates", "predicate", name).PREDICATE  # type: ignore[no-any-return]
+
+
+def unit(name: str) -> Unit:
+    """The unit in `units/<name>.py`. Raises UnknownName."""
+    return _load("units", "countable unit", name).UNIT  # type: ignore[no-any-return]
+
+
+def nearest(name: str, known: tuple[str, ...]) -> str | None:
+    """The known name that `name` was probably meant to be."""
+    found = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+@cache
+def _load(folder: str, kind: str, name: str) -> Any:
+    known = names(folder)
+    if name not in known:
+        raise UnknownName(kind, name, nearest(name, known))
+    return importlib.import_module(f"bylaw.spec.{folder}.{name}")

@@ -1,0 +1,288 @@
+"""What the spec layer says when something is wrong: `Diagnostic`, its rendering, and the exceptions that carry it.
+
+Codes are stable and never reused: P0xx syntax, P1xx names, P2xx rule words and weights, P3xx authority, P4xx analysis,
+P5xx examples, P6xx style, P7xx enforcement on a model, P9xx not supported yet.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # source.py raises SourceError, so it is the one that imports
+    from bylaw.spec.source import Source, Span
+
+CODES: Mapping[str, str] = MappingProxyType(
+    {
+        "P001": "a text stands in curly or single quotes",
+        "P002": "a text is not closed",
+        "P003": "a brace is never closed, or closes nothing",
+        "P004": "a sentence of a rule states a fact instead of a norm",
+        "P005": "something else was expected here",
+        "P006": "a file is too large or nested too deeply",
+        "P007": "a word of the language is used as a name",
+        "P008": "a character has no meaning here, or is invisible",
+        "P009": "a file cannot be read as UTF-8 text",
+        "P010": "a part that may appear once appears twice",
+        "P011": "a number has too many digits",
+        "P012": "an escape in a text is unknown",
+        "P013": "a pattern flag is unknown or repeated",
+        "P014": "a declared name has dots",
+        "P101": "a name stands for nothing",
+        "P102": "something cannot be counted",
+        "P103": "a text cannot be called this",
+        "P104": "a name is declared twice",
+        "P105": "something of another kind was expected",
+        "P106": "a level is not declared",
+        "P107": "a pattern cannot be used",
+        "P109": "a definition uses itself",
+        "P110": "a definition gets the wrong arguments",
+        "P111": "the edition is unknown",
+        "P112": "the value of a parameter is not among those it allows",
+        "P201": "`may not` can be read two ways",
+        "P202": "a word is not one of the six rule words",
+        "P203": "a negative rule word before `and` can be read two ways",
+        "P204": "a rule that cannot be traded off has a weight",
+        "P205": "a rule asks for nothing",
+        "P206": "a rule does not depend on the response",
+        "P207": "a weight is not a positive number",
+        "P208": "the bound of a limit makes no sense",
+        "P301": "a permission is given without authority",
+        "P302": "a permission lifts nothing",
+        "P401": "hard rules can never hold together",
+        "P402": "whether hard rules can hold together was not decided",
+        "P501": "an example is not what it says",
+        "P502": "an example cannot be decided",
+        "P503": "an example does not end with a response",
+        "P701": "a rule cannot be enforced on a prompt",
+        "P702": "no text obeys the hard rules of a prompt",
+        "P703": "the model cannot meet a budget",
+        "P901": "this version does not support a part of the language yet",
+    }
+)
+
+
+class Severity(StrEnum):
+    """How bad a diagnostic is; any error keeps the policy from being loaded."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A mark under a stretch of source text, with a few words beside it (or none)."""
+
+    span: Span
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A proposed edit: put `replacement` in place of `span`.
+
+    `safe` says that the edit cannot change what a person already meant. A fix without a span is advice only.
+    """
+
+    description: str
+    span: Span | None = None
+    replacement: str = ""
+    safe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One message about one place of a policy."""
+
+    code: str
+    severity: Severity
+    message: str
+    primary: Label
+    secondary: tuple[Label, ...] = ()
+    notes: tuple[str, ...] = ()
+    fix: Fix | None = None
+
+    @property
+    def is_error(self) -> bool:
+        """Whether this keeps the policy from being loaded."""
+        return self.severity is Severity.ERROR
+
+
+class PolicyError(Exception):
+    """Root of everything the spec layer raises.
+
+    PolicyError
+    ├── SourceError          a file cannot be read, is too large or is not UTF-8 (Source.read)
+    └── PolicySyntaxError    a text does not parse (ParseResult.require)
+    """
+
+    def __init__(self, diagnostics: Sequence[Diagnostic], source: Source) -> None:
+        """Carry the diagnostics and the source they point into."""
+        self.diagnostics = tuple(diagnostics)
+        self.source = source
+        super().__init__("\n".join(render(diagnostic, source) for diagnostic in self.diagnostics))
+
+
+class SourceError(PolicyError):
+    """A file cannot be read, is too large or is not UTF-8."""
+
+
+class PolicySyntaxError(PolicyError):
+    """A text does not parse."""
+
+
+_RESET = "\x1b[0m"
+_BOLD = "\x1b[1m"
+_BLUE = "\x1b[1;34m"
+_COLOURS: Mapping[Severity, str] = MappingProxyType(
+    {Severity.ERROR: "\x1b[1;31m", Severity.WARNING: "\x1b[1;33m", Severity.NOTE: "\x1b[1;36m"}
+)
+_TAB_WIDTH = 4
+
+
+def render(diagnostic: Diagnostic, source: Source, colour: bool = False) -> str:
+    """Return a diagnostic as text for people: header, marked source lines, notes and fix; ends with a line break.
+
+    Control and invisible characters of the source are shown escaped, tabs as spaces; marks allow for wide characters.
+    """
+    paint = _Painter(colour)
+    head = paint(f"{diagnostic.severity}[{diagnostic.code}]", _COLOURS[diagnostic.severity])
+    out = [f"{head}{paint(': ' + visible(diagnostic.message), _BOLD)}"]
+    lines = _marked_lines(diagnostic, source)
+    width = len(str(max(lines, default=1)))
+    line, column = source.position(diagnostic.primary.span.start)
+    out.append(f"{' ' * width}{paint('-->', _BLUE)} {visible(source.path)}:{line}:{column}")
+    if source.text:
+        out.append(paint(f"{' ' * width} |", _BLUE))
+        out.extend(_excerpt(lines, source, width, diagnostic.severity, paint))
+    for note in diagnostic.notes:
+        out.append(f"{' ' * width} {paint('= note:', _BLUE)} {visible(note)}")
+    if diagnostic.fix:
+        mark = "   [fixable with `fmt --fix`]" if diagnostic.fix.safe else ""
+        out.append(f"{' ' * width} {paint('= fix:', _BLUE)} {visible(diagnostic.fix.description)}{mark}")
+    return "\n".join(out) + "\n"
+
+
+def to_json(diagnostic: Diagnostic, source: Source) -> dict[str, Any]:
+    """Return a diagnostic as plain data: the same facts as `render`, spans as offsets and as lines and columns."""
+    fix = diagnostic.fix
+    return {
+        "code": diagnostic.code,
+        "severity": str(diagnostic.severity),
+        "message": diagnostic.message,
+        "path": source.path,
+        "primary": _label_json(diagnostic.primary, source),
+        "secondary": [_label_json(label, source) for label in diagnostic.secondary],
+        "notes": list(diagnostic.notes),
+        "fix": None
+        if fix is None
+        else {
+            "description": fix.description,
+            "span": None if fix.span is None else _span_json(fix.span, source),
+            "replacement": None if fix.span is None else fix.replacement,
+            "safe": fix.safe,
+        },
+    }
+
+
+def visible(text: str) -> str:
+    """Return text with control, format and unassigned characters written as escapes, so that nothing is hidden."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_visible_character(character) for character in text)
+
+
+def display_width(text: str) -> int:
+    """Return how many columns a terminal gives to a text that `visible` has treated."""
+    if text.isascii():
+        return len(text)
+    return sum(_character_width(character) for character in text)
+
+
+def _visible_character(character: str) -> str:
+    # Joiners make up ordinary words and emoji; every other format character can hide or reorder text.
+    if character in "\u200c\u200d" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Cn", "Zl", "Zp"):
+        return character
+    return f"\\u{{{ord(character):04x}}}"
+
+
+def _character_width(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
+def _expand(text: str) -> str:
+    """Return a piece of a source line as it is printed: tabs as spaces, hidden characters escaped."""
+    return visible(text.replace("\t", " " * _TAB_WIDTH))
+
+
+class _Painter:
+    """Wraps text in an escape sequence, or returns it as it is when colour is off."""
+
+    def __init__(self, colour: bool) -> None:
+        self._colour = colour
+
+    def __call__(self, text: str, style: str) -> str:
+        return f"{style}{text}{_RESET}" if self._colour else text
+
+
+def _marked_lines(diagnostic: Diagnostic, source: Source) -> dict[int, list[tuple[Label, bool]]]:
+    """Return the labels by the line they start on, in the order of the text; the flag tells the primary one."""
+    labels = [(diagnostic.primary, True), *((label, False) for label in diagnostic.secondary)]
+    labels.sort(key=lambda pair: pair[0].span.start)
+    lines: dict[int, list[tuple[Label, bool]]] = {}
+    for label, is_primary in labels:
+        line, _ = source.position(label.span.start)
+        lines.setdefault(line, []).append((label, is_primary))
+    return lines
+
+
+def _excerpt(
+    lines: Mapping[int, list[tuple[Label, bool]]], source: Source, width: int, severity: Severity, paint: _Painter
+) -> list[str]:
+    """Return the marked source lines; a gap between two of them is shown as `...`."""
+    out: list[str] = []
+    previous = 0
+    for line in sorted(lines):
+        if previous and line > previous + 1:
+            out.append(paint(" ...", _BLUE))
+        previous = line
+        text = _expand(source.line_text(line)).rstrip()
+        out.append(f"{paint(f'{line:>{width}} |', _BLUE)} {text}")
+        for label, is_primary in lines[line]:
+            style = _COLOURS[severity] if is_primary else _BLUE
+            out.append(f"{paint(' ' * width + ' |', _BLUE)} {paint(_marks(label, is_primary, source, line), style)}")
+    return out
+
+
+def _marks(label: Label, is_primary: bool, source: Source, line: int) -> str:
+    """Return the carets (or dashes) below a line and the words beside them; a longer span ends with the line."""
+    whole = source.line_span(line)
+    start = min(label.span.start, whole.end)
+    end = max(min(label.span.end, whole.end), start)
+    before = display_width(_expand(source.text[whole.start : start]))
+    length = max(display_width(_expand(source.text[start:end])), 1)
+    words = f" {visible(label.message)}" if label.message else ""
+    return " " * before + ("^" if is_primary else "-") * length + words
+
+
+def _span_json(span: Span, source: Source) -> dict[str, int]:
+    location = source.location(span)
+    return {
+        "start": span.start,
+        "end": span.end,
+        "line": location.line,
+        "column": location.column,
+        "end_line": location.end_line,
+        "end_column": location.end_column,
+    }
+
+
+def _label_json(label: Label, source: Source) -> dict[str, Any]:
+    return {"message": label.message, **_span_json(label.span, source)}

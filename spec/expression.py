@@ -1,0 +1,237 @@
+"""Typed expressions: what a rule says once every name in it has been resolved.
+
+The resolver builds them, the compiler lowers and serialises them, the evaluator and the automata read them. They are
+plain frozen values without behaviour. `op` tells the kinds apart in JSON. Extents (`start`, `end`) point into the
+policy file in characters, so that a message can always show the words that the author wrote; they never change what
+an expression means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias
+
+
+class Node:
+    """A value that pydantic reads back from JSON strictly: no unknown fields, no coercion."""
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "strict": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Extent(Node):
+    """A half-open range of characters, in a policy file or in a message."""
+
+    start: int
+    end: int
+
+
+# ------------------------------------------------------------------ matchers: what `contain`, `mention`, ... look for
+@dataclass(frozen=True, slots=True)
+class Phrase(Node):
+    """A literal text."""
+
+    text: str
+    op: Literal["phrase"] = "phrase"
+
+
+@dataclass(frozen=True, slots=True)
+class Regex(Node):
+    """A regular expression of the regular subset, with flags out of `ims`."""
+
+    source: str
+    flags: str = ""
+    op: Literal["regex"] = "regex"
+
+
+Matcher: TypeAlias = Phrase | Regex
+
+
+# ------------------------------------------------------------------------------------------------------------- texts
+MessageRole: TypeAlias = Literal["response", "prompt", "system", "developer", "conversation"]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageText(Node):
+    """The text of the response (the last assistant message), of the prompt (the last user message before it), ..."""
+
+    role: MessageRole
+    op: Literal["message"] = "message"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact(Node):
+    """A named fact that comes with a transcript, such as `meta.topic`."""
+
+    path: str
+    op: Literal["fact"] = "fact"
+
+
+@dataclass(frozen=True, slots=True)
+class TextConstant(Node):
+    value: str
+    op: Literal["text"] = "text"
+
+
+TextExpression: TypeAlias = MessageText | Fact | TextConstant
+
+
+# ----------------------------------------------------------------------------------------------------------- numbers
+@dataclass(frozen=True, slots=True)
+class NumberConstant(Node):
+    value: float
+    op: Literal["number"] = "number"
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFact(Node):
+    """A fact that has to be a number, such as `meta.age`."""
+
+    path: str
+    op: Literal["number_fact"] = "number_fact"
+
+
+@dataclass(frozen=True, slots=True)
+class Count(Node):
+    """How many units (words, sentences, ...) a text has. `unit` is a file name in `spec/units`."""
+
+    unit: str
+    subject: TextExpression
+    op: Literal["count"] = "count"
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrences(Node):
+    """How often any of the matchers occurs, without overlap, summed over the matchers."""
+
+    predicate: Literal["contain", "mention"]
+    subject: TextExpression
+    matchers: tuple[Matcher, ...]
+    op: Literal["occurrences"] = "occurrences"
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic(Node):
+    """`distance` is |left - right|; a division by zero has no value and leaves the term unscored."""
+
+    operator: Literal["+", "-", "*", "/", "distance"]
+    left: NumberExpression
+    right: NumberExpression
+    op: Literal["arithmetic"] = "arithmetic"
+
+
+NumberExpression: TypeAlias = NumberConstant | NumberFact | Count | Occurrences | Arithmetic
+
+
+# ---------------------------------------------------------------------------------------------------------- booleans
+@dataclass(frozen=True, slots=True)
+class BooleanConstant(Node):
+    value: bool
+    op: Literal["boolean"] = "boolean"
+
+
+@dataclass(frozen=True, slots=True)
+class Holds(Node):
+    """A predicate of the catalog holds for a text. `predicate` is a file name in `spec/predicates`.
+
+    With several matchers, `quantity` says whether any or all of them have to be found.
+    """
+
+    predicate: str
+    subject: TextExpression
+    matchers: tuple[Matcher, ...] = ()
+    quantity: Literal["any", "all"] = "any"
+    extent: Extent | None = None
+    op: Literal["holds"] = "holds"
+
+
+@dataclass(frozen=True, slots=True)
+class Compare(Node):
+    operator: Literal["<", "<=", "==", "!=", ">=", ">"]
+    left: NumberExpression
+    right: NumberExpression
+    extent: Extent | None = None
+    op: Literal["compare"] = "compare"
+
+
+@dataclass(frozen=True, slots=True)
+class And(Node):
+    items: tuple[BooleanExpression, ...]
+    op: Literal["and"] = "and"
+
+
+@dataclass(frozen=True, slots=True)
+class Or(Node):
+    items: tuple[BooleanExpression, ...]
+    op: Literal["or"] = "or"
+
+
+@dataclass(frozen=True, slots=True)
+class Not(Node):
+    item: BooleanExpression
+    op: Literal["not"] = "not"
+
+
+BooleanExpression: TypeAlias = BooleanConstant | Holds | Compare | And | Or | Not
+Expression: TypeAlias = BooleanExpression | NumberExpression | TextExpression
+
+
+def children(expression: Expression) -> tuple[Expression, ...]:
+    """The expressions directly inside `expression`."""
+    match expression:
+        case And(items) | Or(items):
+            return items
+        case Not(item):
+            return (item,)
+        case Compare(_, left, right) | Arithmetic(_, left, right):
+            return (left, right)
+        case Count(_, subject) | Occurrences(_, subject) | Holds(_, subject):
+            return (subject,)
+        case _:
+            return ()
+
+
+def reads_response(expression: Expression) -> bool:
+    """Whether the value can depend on what the model answers."""
+    if isinstance(expression, MessageText):
+        return expression.role in ("response", "conversation")
+    return any(reads_response(child) for child in children(expression))
+
+
+def same(left: Expression | None, right: Expression | None) -> bool:
+    """Whether two expressions say the same, wherever they are written."""
+    return _bare(left) == _bare(right)
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_bare(item) for item in value)
+    if isinstance(value, (Extent, Phrase, Regex)) or not isinstance(value, Node):
+        return value
+    return tuple(_bare(getattr(value, name)) for name in value.__dataclass_fields__ if name != "extent")  # type: ignore[attr-defined]
+
+
+def conjunction(items: tuple[BooleanExpression, ...]) -> BooleanExpression | None:
+    """All of `items`; None when there are none."""
+    return None if not items else items[0] if len(items) == 1 else And(items)
+
+
+def negate(expression: BooleanExpression) -> BooleanExpression:
+    """The opposite, with the negation pushed onto comparisons so that equal meanings look equal more often."""
+    match expression:
+        case BooleanConstant(value):
+            return BooleanConstant(not value)
+        case Not(item):
+            return item
+        case And(items):
+            return Or(tuple(negate(item) for item in items))
+        case Or(items):
+            return And(tuple(negate(item) for item in items))
+        case Compare(operator, left, right, extent):
+            return Compare(_OPPOSITE[operator], left, right, extent)
+        case _:
+            return Not(expression)
+
+
+_OPPOSITE: dict[str, Any] = {"<": ">=", "<=": ">", "==": "!=", "!=": "==", ">=": "<", ">": "<="}

@@ -1,0 +1,40 @@
+"""`be lowercase`: at least one lower case letter and no upper or title case one, as Python's `str.islower`."""
+
+from functools import cache
+
+from bylaw.spec.catalog import Language, Predicate, PredicateExample
+from bylaw.spec.charset import ALL, CharSet
+from bylaw.spec.expression import Extent, Matcher
+from bylaw.spec.pattern import Chars, Concat, Repeat
+
+
+def find(text: str, matcher: Matcher | None) -> tuple[Extent, ...]:
+    return (Extent(0, len(text)),) if text.islower() else ()
+
+
+@cache
+def _classes() -> tuple[CharSet, CharSet]:
+    """The lower case letters, and the letters of another case. A character alone tells which it is."""
+    letters = [chr(point) for low, high in ALL.ranges for point in range(low, high + 1) if chr(point).lower() != chr(point).upper() or chr(point).isupper() or chr(point).islower()]
+    mine = CharSet.of(letter for letter in letters if letter.islower())
+    others = CharSet.of(letter for letter in letters if letter.isupper() or letter.istitle())
+    return mine, others.difference(mine)
+
+
+def language(matcher: Matcher | None) -> Language | None:
+    mine, others = _classes()
+    rest = Repeat(Chars(others.complement()), 0, None)
+    return Language("full", Concat((rest, Chars(mine), rest)))
+
+
+PREDICATE = Predicate(
+    summary="all letters that have a case are lower case, and there is at least one",
+    takes_matchers=False,
+    find=find,
+    language=language,
+    examples=(
+        PredicateExample("read this, 2 times", (), True),
+        PredicateExample("Read this", (), False),
+        PredicateExample("42", (), False),
+    ),
+)

@@ -1,0 +1,17 @@
+"""Exclamation marks."""
+
+from bylaw.spec.catalog import Unit, UnitExample
+from bylaw.spec.charset import CharSet
+from bylaw.spec.units._single import find_each, machine_for_each
+
+CHARACTERS = CharSet.of("!\uff01")
+
+UNIT = Unit(
+    summary="exclamation marks",
+    find=find_each(CHARACTERS),
+    machine=machine_for_each(CHARACTERS),
+    examples=(
+        UnitExample("Stop! Now!!", 3),
+        UnitExample("No.", 0),
+    ),
+)
