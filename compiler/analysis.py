@@ -6,17 +6,27 @@ with the smallest set that conflicts and the shortest text that shows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
 
 from bylaw.compiler.automata.algebra import minimal_conflict, shortest_witness
 from bylaw.compiler.automata.dfa import Dfa
 from bylaw.compiler.automata.partition import StateLimit
-from bylaw.compiler.evaluate import Unknown, Verdict, evaluate_term, truth
+from bylaw.compiler.evaluate import Verdict, evaluate_term
 from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.compiler.regular import dfa_of
-from bylaw.spec.errors import Diagnostic, Label, Severity
-from bylaw.spec.expression import BooleanExpression, Extent, same
+from bylaw.spec.errors import Diagnostic, Fix, Label, Severity
+from bylaw.spec.expression import (
+    BooleanConstant,
+    Extent,
+    Or,
+    conjunction,
+    conjuncts,
+    meaning,
+    negate,
+    reads_context,
+    reads_response,
+)
 from bylaw.spec.regulator import PolicyExample, RegulatorSet
 from bylaw.spec.source import Span
 from bylaw.spec.trace import Trace
@@ -34,16 +44,22 @@ def analyse(policy: RegulatorSet, program: RewardProgram) -> tuple[Diagnostic, .
 def check_examples(policy: RegulatorSet, program: RewardProgram) -> Iterator[Diagnostic]:
     """P501 for an example that is not what it says, P502 for one that cannot be decided."""
     for example in policy.examples:
-        terms = [term for term in program.terms if term.rule == example.rule and term.kind != "graded"]
+        terms = [term for term in program.terms if term.rule == example.rule and term.holds is not None]
         if not terms:
-            yield _about(example, "P501", f"`{example.rule}` decides nothing, so no text can break it")
+            yield _about(
+                example,
+                "P501",
+                f"`{example.rule}` decides nothing, so there is nothing that an example could show",
+                notes=("only sentences that are true or false of a text decide something",),
+            )
             continue
         trace = Trace(example.messages, dict(example.facts))
-        scores = [evaluate_term(_assume_applicable(term, trace), trace) for term in terms]
+        scores = [evaluate_term(_assume_context(term) if example.is_text else term, trace) for term in terms]
         unscored = [score for score in scores if score.verdict is Verdict.UNSCORED]
         broken = [term for term, score in zip(terms, scores, strict=True) if score.verdict is Verdict.VIOLATED]
         if unscored and not broken:
-            yield _about(example, "P502", f"this example cannot be decided: {unscored[0].reason}")
+            note = "write a whole conversation between braces, and facts with `given`"
+            yield _about(example, "P502", f"this example cannot be decided: {unscored[0].reason}", notes=(note,))
             continue
         skipped = all(score.verdict is Verdict.NOT_APPLICABLE for score in scores)
         actual = "violates" if broken else "skips" if skipped else "complies"
@@ -51,11 +67,10 @@ def check_examples(policy: RegulatorSet, program: RewardProgram) -> Iterator[Dia
             yield _wrong_example(example, actual, broken, terms)
 
 
-def _assume_applicable(term: RewardTerm, trace: Trace) -> RewardTerm:
-    """A text without a conversation says nothing about a condition on the prompt: the author means that it holds."""
-    if len(trace.messages) == 1 and term.condition is not None and isinstance(truth(term.condition, trace), Unknown):
-        return replace(term, condition=None)
-    return term
+def _assume_context(term: RewardTerm) -> RewardTerm:
+    """A text alone says nothing about what came before it: the author means that the rule applied there."""
+    said = tuple(part for part in conjuncts(term.condition) if reads_response(part) or not reads_context(part))
+    return replace(term, condition=conjunction(said))
 
 
 def _wrong_example(
@@ -94,71 +109,93 @@ def _about(
 
 # ----------------------------------------------------------------------------------------------------- conflicts
 def check_conflicts(program: RewardProgram) -> Iterator[Diagnostic]:
-    """P401 for hard rules that apply together and that no text obeys; P402 where that could not be decided."""
-    for group in _groups(program):
-        languages = [(term, language) for term in group if (language := _language(term)) is not None]
-        if not languages:
-            continue
-        try:
-            conflict = minimal_conflict([language for _, language in languages], SEARCH_LIMIT)
-        except StateLimit:
-            yield _undecided([term for term, _ in languages])
-            continue
-        if conflict is not None:
-            yield _conflict([languages[index] for index in conflict])
+    """P401 for hard rules that are in force together and that no text obeys; P402 where that was not decided."""
+    hard = [_Hard.of(term) for term in program.terms if term.kind == "hard"]
+    reported: set[str] = set()
+    for group in _groups(hard):
+        while True:
+            # A conflict is told once, not again for every condition under which it arises.
+            known = [rule for rule in group if rule.term.id not in reported]
+            decided = [(rule.term, rule.language) for rule in known if rule.language is not None]
+            undecided = [rule.term for rule in known if rule.language is None]
+            if undecided and len(known) > 1:
+                yield _undecided(undecided, "no automaton of a reasonable size describes it")
+                reported.update(term.id for term in undecided)
+            if not decided:
+                break
+            try:
+                conflict = minimal_conflict([language for _, language in decided], SEARCH_LIMIT)
+            except StateLimit:
+                yield _undecided([term for term, _ in decided], "the search grew too large")
+                break
+            if conflict is None:
+                break
+            members = [decided[index] for index in conflict]
+            yield _conflict(members)
+            reported.update(term.id for term, _ in members)
 
 
-def _groups(program: RewardProgram) -> list[list[RewardTerm]]:
-    """Hard terms that are in force together: under one condition, together with those that are always in force.
+@dataclass(frozen=True, slots=True)
+class _Hard:
+    """A hard rule: the prompts where it is in force, and the responses that obey it there (None: not analysable)."""
+
+    term: RewardTerm
+    context: frozenset[Hashable]
+    language: Dfa | None
+
+    @staticmethod
+    def of(term: RewardTerm) -> _Hard:
+        """Parts of the condition that read the response belong to the language: an answer can avoid them."""
+        parts = conjuncts(term.condition)
+        answered = conjunction(tuple(part for part in parts if reads_response(part)))
+        assert term.holds is not None
+        obeyed = term.holds if answered is None else Or((negate(answered), term.holds))
+        context = frozenset(meaning(part) for part in parts if not reads_response(part))
+        return _Hard(term, context, dfa_of(obeyed))
+
+
+def _groups(hard: list[_Hard]) -> list[list[_Hard]]:
+    """Hard rules that are in force together: for each condition, all that hold wherever it does.
 
     Whether two different conditions can meet is not decided here; a prompt for which they do is reported before its
-    first token.
+    first token. Rules that are never in force (a permission lifts them altogether) are in no group.
     """
-    hard = [term for term in program.terms if term.kind == "hard"]
-    always = [term for term in hard if term.condition is None]
-    conditions: list[BooleanExpression] = []
-    for term in hard:
-        if term.condition is not None and not any(same(term.condition, other) for other in conditions):
-            conditions.append(term.condition)
-    groups = [[*always, *(t for t in hard if same(t.condition, condition))] for condition in conditions]
-    if not any(_conflicting(always)):
-        return groups if groups else [always]
-    # The conflict would otherwise be told again for every condition.
-    return [always]
-
-
-def _conflicting(terms: list[RewardTerm]) -> Iterator[bool]:
-    languages = [language for term in terms if (language := _language(term)) is not None]
-    if languages:
-        try:
-            yield minimal_conflict(languages, SEARCH_LIMIT) is not None
-        except StateLimit:
-            yield True
-
-
-def _language(term: RewardTerm) -> Dfa | None:
-    return None if term.holds is None else dfa_of(term.holds)
+    alive = [rule for rule in hard if meaning(BooleanConstant(False)) not in rule.context]
+    contexts = sorted({rule.context for rule in alive}, key=len)
+    # Where the words of one condition are among those of another, its rules are in force there too.
+    return [[rule for rule in alive if rule.context <= context] for context in contexts]
 
 
 def _conflict(members: list[tuple[RewardTerm, Dfa]]) -> Diagnostic:
     first, rest = members[0][0], [term for term, _ in members[1:]]
     if not rest:
         return Diagnostic(
-            "P401", Severity.ERROR, f"no text can obey `{first.rule}`", Label(_span(first.extent), "nothing satisfies this")
+            "P401",
+            Severity.ERROR,
+            f"no text can obey `{first.rule}`",
+            Label(_span(first.extent), "nothing satisfies this"),
+            notes=(f"proved by the emptiness of a regular language; the automaton has {members[0][1].size} states",),
         )
-    names = [f"`{term.id}`" for term, _ in members]
+    terms = [term for term, _ in members]
+    names = [f"`{term.id}`" for term in terms]
+    both = "both" if len(names) == 2 else "all"
+    levels = " and ".join(dict.fromkeys(f"`{term.level}`" for term in terms))
+    always = "with no condition" if not any(term.condition for term in terms) else "and apply together"
+    notes = [f"{both} are `must` rules at level {levels} {always}"]
     witness = _obeys_all_but_last(members)
-    notes = [f"proved with automata of {', '.join(str(language.size) for _, language in members)} states"]
     if witness is not None:
-        others = " and ".join(names[:-1])
-        notes.insert(0, f"shortest text that obeys {others} is {_quoted(witness)}; it breaks {names[-1]}")
+        obeyed = " and ".join(names[:-1])
+        notes.append(f"shortest text that obeys {obeyed} is {_quoted(witness)}; it breaks {names[-1]}")
+    sizes = ", ".join(str(language.size) for _, language in members)
+    notes.append(f"proved by the emptiness of a regular language; the automata have {sizes} states")
     return Diagnostic(
         "P401",
         Severity.ERROR,
-        f"rules {', '.join(names[:-1])} and {names[-1]} can never {'both' if len(names) == 2 else 'all'} hold",
+        f"rules {', '.join(names[:-1])} and {names[-1]} can never {both} hold",
         Label(_span(first.extent), "every text that obeys this ..."),
         tuple(Label(_span(term.extent), "... breaks this" if len(rest) == 1 else "... or this") for term in rest),
         tuple(notes),
+        Fix("give one of them a condition with `when` or `unless`, or remove one"),
     )
 
 
@@ -174,11 +211,12 @@ def _quoted(text: str) -> str:
     return repr(shown)
 
 
-def _undecided(terms: list[RewardTerm]) -> Diagnostic:
+def _undecided(terms: list[RewardTerm], why: str) -> Diagnostic:
+    names = " and ".join(f"`{term.id}`" for term in terms)
     return Diagnostic(
         "P402",
-        Severity.WARNING,
-        "whether these rules can hold together was not decided (the search grew too large)",
+        Severity.NOTE,
+        f"whether {names} can hold together with the other hard rules was not decided: {why}",
         Label(_span(terms[0].extent)),
         tuple(Label(_span(term.extent)) for term in terms[1:]),
     )

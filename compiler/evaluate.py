@@ -7,17 +7,23 @@ never satisfied and never violated, unless the rest of the sentence settles it (
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.spec import catalog
 from bylaw.spec.expression import (
+    MIRRORED,
+    OPPOSITE,
     And,
     Arithmetic,
     BooleanConstant,
     BooleanExpression,
+    BooleanFact,
     Compare,
+    Continued,
     Count,
     Extent,
     Fact,
@@ -28,13 +34,17 @@ from bylaw.spec.expression import (
     NumberExpression,
     NumberFact,
     Occurrences,
+    Operator,
     Or,
     TextConstant,
     TextExpression,
 )
-from bylaw.spec.trace import Trace
+from bylaw.spec.trace import FactValue, Trace
 
 NEGATIVE_INFINITY = float("-inf")
+
+_NUMBER = re.compile(r"\s*[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\s*")
+"""A number as tables and people write it; Python itself would also read `nan`, `1_000` and digits of other scripts."""
 
 
 class Verdict(StrEnum):
@@ -58,8 +68,9 @@ class TermScore:
     `value` is what the law weighs: -1 or 0 for a hard or soft term (violated or not), the quantity of a graded term
     or budget, 0 where the term does not apply; None when unscored. `contribution` (nats) is its part of the exponent:
     -inf for a broken hard rule, weight * value, or -multiplier * value; None when unscored or not calibrated.
-    For a budget on an event, `violated` says that the event happened, which the budget permits now and then.
-    `evidence` points into the response.
+    For a budget on an event, `violated` says that this response counts against it, which the budget permits now and
+    then: the event happened, or did not where it has to happen often enough (`at least`). A quantity is measured and
+    counts as satisfied. `evidence` points into the response.
     """
 
     term: str
@@ -68,6 +79,7 @@ class TermScore:
     contribution: float | None
     evidence: tuple[Extent, ...] = ()
     reason: str | None = None
+    is_hard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,7 @@ class Score:
     @property
     def allowed(self) -> bool:
         """Whether every hard rule is known to hold."""
-        return all(t.contribution is not None and t.contribution > NEGATIVE_INFINITY for t in self.terms)
+        return all(t.contribution == 0.0 for t in self.terms if t.is_hard)
 
     @property
     def reward(self) -> float | None:
@@ -102,46 +114,45 @@ def evaluate(program: RewardProgram, trace: Trace) -> Score:
 def evaluate_term(term: RewardTerm, trace: Trace) -> TermScore:
     """The truth about one term."""
     if trace.response is None:
-        return _unscored(term, "the conversation does not end with an assistant message")
+        return _score(term, Unknown("the conversation does not end with an assistant message"))
     applies = True if term.condition is None else truth(term.condition, trace)
     if isinstance(applies, Unknown):
-        return _unscored(term, applies.reason)
+        return _score(term, applies)
     if not applies:
-        return TermScore(term.id, Verdict.NOT_APPLICABLE, 0.0, 0.0)
+        return TermScore(term.id, Verdict.NOT_APPLICABLE, 0.0, 0.0, is_hard=term.kind == "hard")
     if term.holds is not None:
-        return _evaluate_statement(term, term.holds, trace)
+        holds = truth(term.holds, trace)
+        if isinstance(holds, Unknown):
+            return _score(term, holds)
+        return _score(term, *_judge(term, holds), _evidence(term.holds, trace, holds))
     if term.value is None:
         raise ValueError(f"term {term.id!r} has neither `holds` nor `value`")
-    amount = number(term.value, trace)
-    if isinstance(amount, Unknown):
-        return _unscored(term, amount.reason)
-    return TermScore(term.id, Verdict.SATISFIED, amount, _contribution(term, amount))
+    return _score(term, number(term.value, trace))
 
 
-def _evaluate_statement(term: RewardTerm, statement: BooleanExpression, trace: Trace) -> TermScore:
-    holds = truth(statement, trace)
-    if isinstance(holds, Unknown):
-        return _unscored(term, holds.reason)
+def _judge(term: RewardTerm, holds: bool) -> tuple[float, bool]:
+    """(what the law weighs, whether the response counts against the term)."""
     if term.kind == "budget":
-        verdict, value = (Verdict.VIOLATED, 1.0) if holds else (Verdict.SATISFIED, 0.0)
-        return TermScore(term.id, verdict, value, _contribution(term, value), _evidence(statement, trace, holds))
-    if holds:
-        return TermScore(term.id, Verdict.SATISFIED, 0.0, 0.0)
-    return TermScore(
-        term.id, Verdict.VIOLATED, -1.0, _contribution(term, -1.0), _evidence(statement, trace, False)
-    )
+        return (1.0 if holds else 0.0), holds is not (term.sense == "at least")
+    return (0.0 if holds else -1.0), not holds
+
+
+def _score(
+    term: RewardTerm, value: float | Unknown, violated: bool = False, evidence: tuple[Extent, ...] = ()
+) -> TermScore:
+    is_hard = term.kind == "hard"
+    if isinstance(value, Unknown):
+        return TermScore(term.id, Verdict.UNSCORED, None, None, reason=value.reason, is_hard=is_hard)
+    verdict = Verdict.VIOLATED if violated else Verdict.SATISFIED
+    shown = evidence if violated else ()
+    return TermScore(term.id, verdict, value, _contribution(term, value), shown, is_hard=is_hard)
 
 
 def _contribution(term: RewardTerm, value: float) -> float | None:
     if term.kind == "hard":
         return NEGATIVE_INFINITY if value < 0 else 0.0
-    if term.kind == "budget":
-        return None if term.multiplier is None else -term.multiplier * value
-    return None if term.weight is None else term.weight * value
-
-
-def _unscored(term: RewardTerm, reason: str) -> TermScore:
-    return TermScore(term.id, Verdict.UNSCORED, None, None, reason=reason)
+    price = term.weight if term.kind != "budget" else None if term.multiplier is None else -term.multiplier
+    return None if price is None else price * value + 0.0  # never -0.0
 
 
 # ------------------------------------------------------------------------------------------------- expressions
@@ -150,6 +161,8 @@ def truth(expression: BooleanExpression, trace: Trace) -> bool | Unknown:
     match expression:
         case BooleanConstant(value):
             return value
+        case BooleanFact(path):
+            return _boolean_fact(path, trace)
         case Not(item):
             inner = truth(item, trace)
             return inner if isinstance(inner, Unknown) else not inner
@@ -201,6 +214,19 @@ def _compare(operator: str, left: float | Unknown, right: float | Unknown) -> bo
     raise ValueError(f"unknown comparison {operator!r}")
 
 
+def _boolean_fact(path: str, trace: Trace) -> bool | Unknown:
+    value = _fact(path, trace)
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"  # tables have texts only
+    if isinstance(value, (bool, Unknown)):
+        return value
+    return Unknown(f"the fact `{path}` is neither true nor false")
+
+
+def _fact(path: str, trace: Trace) -> FactValue | Unknown:
+    return trace.facts[path] if path in trace.facts else Unknown(f"the fact `{path}` is not given")
+
+
 def number(expression: NumberExpression, trace: Trace) -> float | Unknown:
     """The value of a quantity."""
     match expression:
@@ -221,16 +247,14 @@ def number(expression: NumberExpression, trace: Trace) -> float | Unknown:
 
 
 def _number_fact(path: str, trace: Trace) -> float | Unknown:
-    value = trace.facts.get(path)
-    if value is None:
-        return Unknown(f"the fact `{path}` is not given")
-    if isinstance(value, str):
-        # Tables have texts only.
-        try:
-            return float(value)
-        except ValueError:
-            return Unknown(f"the fact `{path}` is not a number")
-    return Unknown(f"the fact `{path}` is not a number") if isinstance(value, bool) else float(value)
+    value = _fact(path, trace)
+    if isinstance(value, Unknown):
+        return value
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = float(value)  # tables have texts only
+    if isinstance(value, (str, bool)) or not math.isfinite(value):
+        return Unknown(f"the fact `{path}` is not a number")
+    return float(value)
 
 
 def _arithmetic(operator: str, left: float | Unknown, right: float | Unknown) -> float | Unknown:
@@ -238,6 +262,14 @@ def _arithmetic(operator: str, left: float | Unknown, right: float | Unknown) ->
         return left
     if isinstance(right, Unknown):
         return right
+    try:
+        value = _calculated(operator, left, right)
+    except ZeroDivisionError:
+        return Unknown("a division by zero has no value")
+    return value if math.isfinite(value) else Unknown("a number is too large")
+
+
+def _calculated(operator: str, left: float, right: float) -> float:
     match operator:
         case "+":
             return left + right
@@ -246,7 +278,7 @@ def _arithmetic(operator: str, left: float | Unknown, right: float | Unknown) ->
         case "*":
             return left * right
         case "/":
-            return Unknown("a division by zero has no value") if right == 0 else left / right
+            return left / right
         case "distance":
             return abs(left - right)
     raise ValueError(f"unknown operator {operator!r}")
@@ -260,11 +292,19 @@ def text_of(expression: TextExpression, trace: Trace) -> str | Unknown:
         case MessageText(role):
             text = trace.text(role)
             return Unknown(f"the conversation has no {role}") if text is None else text
+        case Continued(before):
+            response = trace.response
+            return Unknown("there is no response") if response is None else before + response
         case Fact(path):
-            if path not in trace.facts:
-                return Unknown(f"the fact `{path}` is not given")
-            value = trace.facts[path]
-            return str(value).lower() if isinstance(value, bool) else str(value)
+            fact = _fact(path, trace)
+            return fact if isinstance(fact, (str, Unknown)) else _written(fact)
+
+
+def _written(value: float | bool) -> str:
+    """A number or truth value as a person would write it: `true`, `12`, `0.5`."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if math.isfinite(value) and value == int(value) else str(value)
 
 
 # ---------------------------------------------------------------------------------------------------- evidence
@@ -287,27 +327,26 @@ def _places(statement: BooleanExpression, trace: Trace, wanted: bool) -> list[Ex
             text, question = trace.response or "", catalog.predicate(name)
             return [e for matcher in (matchers or (None,)) for e in question.find(text, matcher)]
         case Compare(operator, left, right):
-            return _surplus(operator, left, right, trace)
+            broken = OPPOSITE[operator] if wanted else operator
+            if isinstance(left, (Count, Occurrences)):
+                return _surplus(broken, left, right, trace)
+            if isinstance(right, (Count, Occurrences)):
+                return _surplus(MIRRORED[broken], right, left, trace)
     return []
 
 
-def _surplus(operator: str, left: NumberExpression, right: NumberExpression, trace: Trace) -> list[Extent]:
-    """Where a count went past its limit: from the first unit too many to the end of the last one."""
-    limit = number(right, trace)
-    if isinstance(limit, Unknown):
+def _surplus(broken: Operator, counted: Count | Occurrences, bound: NumberExpression, trace: Trace) -> list[Extent]:
+    """Where there is too much for `counted broken bound` to hold: every match of a pattern, or the units from the first
+    one too many to the last one. Nothing in particular where there is too little."""
+    limit = number(bound, trace)
+    if isinstance(limit, Unknown) or counted.subject != MessageText("response"):
         return []
     text = trace.response or ""
-    match left:
-        case Count(unit, MessageText("response")):
-            found = catalog.unit(unit).find(text)
-        case Occurrences(name, MessageText("response"), matchers):
-            found = tuple(sorted((e for m in matchers for e in catalog.predicate(name).find(text, m)), key=_start))
-        case _:
-            return []
-    if len(found) <= limit:
-        return list(found) if isinstance(left, Occurrences) else []
-    return list(found) if isinstance(left, Occurrences) else [Extent(found[int(max(limit, 0))].start, found[-1].end)]
-
-
-def _start(extent: Extent) -> int:
-    return extent.start
+    if isinstance(counted, Occurrences):
+        question = catalog.predicate(counted.predicate)
+        return [extent for matcher in counted.matchers for extent in question.find(text, matcher)]
+    allowed = {"<=": math.floor(limit), "<": math.ceil(limit) - 1, "==": math.floor(limit), "!=": 0}.get(broken)
+    found = catalog.unit(counted.unit).find(text)
+    if allowed is None or len(found) <= max(allowed, 0):
+        return []
+    return [Extent(found[max(allowed, 0)].start, found[-1].end)]

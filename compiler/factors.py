@@ -1,4 +1,4 @@
-"""The exponent of the law for one prompt, split into what an automaton can carry and what only a finished text shows."""
+"""The exponent of the law for one prompt: what automata can carry, and what only a finished text shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bylaw.spec.trace import Trace
 
 HARD_STATES = 6_000
 """Up to here the hard rules are one automaton, so that no legal beginning can turn out to have no legal end."""
-SOFT_STATES = 1_500
+SOFT_STATES = 600
 """Up to here soft terms share an automaton; beyond it each further one is a factor of its own."""
 
 
@@ -53,9 +53,23 @@ def factorise(terms: Sequence[RewardTerm]) -> Factors:
         elif any(v != 0.0 for row in valued.increments for v in row) or any(v != 0.0 for v in valued.final):
             soft.append(valued)
     groups = _merge([valued for _, valued in hard], HARD_STATES)
-    if any(group.distance[group.start] is None for group in groups):
-        raise Infeasible(tuple(term.id for term, _ in hard))
+    if _hopeless(groups):
+        raise Infeasible(_culprits(hard))
     return Factors((*groups, *_merge(sorted(soft, key=lambda valued: valued.size), SOFT_STATES)), tuple(residual))
+
+
+def _hopeless(groups: Sequence[Valued]) -> bool:
+    return any(group.distance[group.start] is None for group in groups)
+
+
+def _culprits(hard: Sequence[tuple[RewardTerm, Valued]]) -> tuple[str, ...]:
+    """The ids of hard rules that conflict, without those that have no part in it."""
+    kept = list(hard)
+    for candidate in hard:
+        rest = [each for each in kept if each is not candidate]
+        if _hopeless(_merge([valued for _, valued in rest], HARD_STATES)):
+            kept = rest
+    return tuple(term.id for term, _ in kept)
 
 
 def _merge(parts: Sequence[Valued], limit: int) -> list[Valued]:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bylaw.spec.expression import BooleanExpression, Extent, Node, NumberExpression
 from bylaw.spec.regulator import Sense
@@ -20,7 +20,7 @@ from bylaw.spec.regulator import Sense
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 TermKind = Literal["hard", "soft", "graded", "budget"]
 
@@ -110,8 +110,14 @@ def to_json(program: RewardProgram, indent: int | None = 2) -> str:
 
 
 def from_json(text: str) -> RewardProgram:
-    """Reads what `to_json` wrote. Raises ProgramFormatError for anything else, a wrong digest included."""
+    """Reads what `to_json` wrote.
+
+    Raises ProgramFormatError for anything else, a wrong digest included, and ProgramInvalid for a program that breaks
+    an invariant.
+    """
     from pydantic import ValidationError
+
+    from bylaw.compiler.verify import verify
 
     try:
         data = json.loads(text)
@@ -121,7 +127,7 @@ def from_json(text: str) -> RewardProgram:
         raise ProgramFormatError("this is not a reward program: it has no `digest`")
     if data.get("schema_version") != SCHEMA_VERSION:
         raise ProgramFormatError(
-            f"this program has schema version {data.get('schema_version')!r}; this version of bylaw reads {SCHEMA_VERSION}"
+            f"this program has schema version {data.get('schema_version')!r}; this bylaw reads version {SCHEMA_VERSION}"
         )
     digest = data.pop("digest")
     try:
@@ -132,7 +138,7 @@ def from_json(text: str) -> RewardProgram:
         raise ProgramFormatError(f"this is not a reward program: `{place}`: {first['msg']}") from None
     if program.digest != digest:
         raise ProgramFormatError("the digest does not belong to this program: it was changed after it was compiled")
-    return program
+    return verify(program)
 
 
 @cache

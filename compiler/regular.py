@@ -19,10 +19,12 @@ from bylaw.compiler.program import RewardTerm
 from bylaw.compiler.specialise import reads_only_response
 from bylaw.spec import catalog
 from bylaw.spec.expression import (
+    MIRRORED,
     And,
     Arithmetic,
     BooleanConstant,
     BooleanExpression,
+    BooleanFact,
     Compare,
     Count,
     Holds,
@@ -31,6 +33,7 @@ from bylaw.spec.expression import (
     NumberConstant,
     NumberExpression,
     Occurrences,
+    Operator,
     Or,
     negate,
 )
@@ -89,6 +92,8 @@ def _dfa(expression: BooleanExpression, limit: int) -> Dfa | None:
     match expression:
         case BooleanConstant(value):
             return Dfa.constant(Alphabet.of(()), value)
+        case BooleanFact():
+            return None
         case Not(item):
             inner = _dfa(item, limit)
             return None if inner is None else inner.complement()
@@ -114,12 +119,11 @@ def _holds(name: str, matchers: tuple[Matcher, ...], quantity: str, limit: int) 
     return (union if quantity == "any" else intersect)(found, limit)
 
 
-def _compare(operator: str, left: NumberExpression, right: NumberExpression, limit: int) -> Dfa | None:
+def _compare(operator: Operator, left: NumberExpression, right: NumberExpression, limit: int) -> Dfa | None:
     if isinstance(left, NumberConstant) and not isinstance(right, NumberConstant):
-        mirrored = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
-        return _compare(mirrored[operator], right, left, limit)
-    if not isinstance(right, NumberConstant):
-        return None
+        return _compare(MIRRORED[operator], right, left, limit)
+    if not isinstance(right, NumberConstant) or not isinstance(left, (Count, Occurrences)):
+        return None  # only counts are whole and never below zero
     if operator == "!=":
         equal = _compare("==", left, right, limit)
         return None if equal is None else equal.complement()
@@ -167,21 +171,19 @@ def _machine(counted: NumberExpression) -> CountingMachine | None:
 # ------------------------------------------------------------------------------------------------------- values
 def _value(expression: NumberExpression, limit: int) -> Valued | None:
     match expression:
-        case NumberConstant(value):
-            constant = Dfa.constant(Alphabet.of(()), True)
-            return scale(indicator(constant), value)
+        case NumberConstant(constant):
+            return scale(indicator(Dfa.constant(Alphabet.of(()), True)), constant)
         case Arithmetic("+", left, right):
             return _sum(_value(left, limit), _value(right, limit), limit)
         case Arithmetic("-", left, right):
-            subtracted = _value(right, limit)
-            return _sum(_value(left, limit), None if subtracted is None else scale(subtracted, -1.0), limit)
+            return _sum(_value(left, limit), _scaled(right, -1.0, limit), limit)
         case Arithmetic("*", NumberConstant(factor), scaled) | Arithmetic("*", scaled, NumberConstant(factor)):
-            value = _value(scaled, limit)
-            return None if value is None else scale(value, factor)
-        case Arithmetic("/", scaled, NumberConstant(divisor)) if divisor != 0:
-            value = _value(scaled, limit)
-            return None if value is None else scale(value, 1.0 / divisor)
-        case Arithmetic("distance", counted, NumberConstant(target)):
+            return _scaled(scaled, factor, limit)
+        case Arithmetic("/", scaled, NumberConstant(divisor)) if divisor != 0 and math.isfinite(1.0 / divisor):
+            return _scaled(scaled, 1.0 / divisor, limit)
+        case Arithmetic("distance", NumberConstant(target), counted) | Arithmetic(
+            "distance", counted, NumberConstant(target)
+        ):
             return _distance(counted, target, limit)
         case Occurrences(name, subject, matchers) if len(matchers) > 1:
             parts = [_value(Occurrences(name, subject, (matcher,)), limit) for matcher in matchers]
@@ -191,6 +193,11 @@ def _value(expression: NumberExpression, limit: int) -> Valued | None:
             machine = _machine(expression)
             return None if machine is None else linear(machine)
     return None
+
+
+def _scaled(expression: NumberExpression, factor: float, limit: int) -> Valued | None:
+    value = _value(expression, limit)
+    return None if value is None else scale(value, factor)
 
 
 def _sum(left: Valued | None, right: Valued | None, limit: int) -> Valued | None:
@@ -203,4 +210,3 @@ def _distance(counted: NumberExpression, target: float, limit: int) -> Valued | 
     if machine is None or cap > LARGEST_COUNT:
         return None
     return saturating(machine, lambda count: abs(count - target), cap, 1.0, limit)
-

@@ -15,7 +15,9 @@ from bylaw.spec.expression import (
     Arithmetic,
     BooleanConstant,
     BooleanExpression,
+    BooleanFact,
     Compare,
+    Continued,
     Count,
     Expression,
     Fact,
@@ -129,17 +131,20 @@ def _number(expression: NumberExpression, trace: Trace) -> NumberExpression:
 
 
 def _text(expression: TextExpression, trace: Trace) -> TextExpression:
-    if isinstance(expression, (TextConstant, Fact)) or (isinstance(expression, MessageText) and not reads_response(expression)):
+    if not reads_response(expression):
         return TextConstant(str(_known(text_of(expression, trace))))
+    if expression == MessageText("conversation"):
+        # As `Trace.text` joins messages: what was said before, and the response below it.
+        return Continued("".join(message.content + "\n" for message in trace.messages))
     return expression
 
 
 def reads_only_response(expression: Expression) -> bool:
-    """Whether the text that `expression` is about is the response and nothing more."""
+    """Whether the response alone settles `expression`."""
     match expression:
         case MessageText(role):
             return role == "response"
-        case Fact() | NumberFact():
+        case Fact() | NumberFact() | BooleanFact() | Continued():
             return False
         case Holds(_, subject) | Count(_, subject) | Occurrences(_, subject):
             return reads_only_response(subject)

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from bylaw.compiler.program import ProgramError, RewardProgram, RewardTerm
 from bylaw.spec import catalog
 from bylaw.spec.expression import (
     And,
-    Arithmetic,
-    BooleanConstant,
-    Compare,
+    Continued,
     Count,
     Expression,
     Holds,
-    Not,
+    Matcher,
+    NumberConstant,
+    Occurrences,
     Or,
     Regex,
-    children,
+    reads_response,
+    walk,
 )
 from bylaw.spec.pattern import PatternError, parse_pattern
 
-_BOOLEAN = (BooleanConstant, Holds, Compare, And, Or, Not)
+_NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "hard": ("holds",),
+        "soft": ("holds", "weight"),
+        "graded": ("value", "weight"),
+        "budget": ("sense", "bound"),
+    }
+)
+"""What a term of each kind has; `weight`, `sense` and `bound` stand on no other kind."""
 
 
 class ProgramInvalid(ProgramError):
@@ -37,8 +47,8 @@ class ProgramInvalid(ProgramError):
 def verify(program: RewardProgram) -> RewardProgram:
     """The same program, if it is sound. Raises ProgramInvalid."""
     problems = [f"{term.id}: {problem}" for term in program.terms for problem in _term_problems(term, program)]
-    identifiers = [term.id for term in program.terms]
-    problems += [f"{name}: two terms have this id" for name in sorted({i for i in identifiers if identifiers.count(i) > 1})]
+    repeated = [name for name, times in Counter(term.id for term in program.terms).items() if times > 1]
+    problems += [f"{name}: two terms have this id" for name in repeated]
     if not program.levels or len(set(program.levels)) != len(program.levels):
         problems.append("the levels are missing or repeated")
     if problems:
@@ -49,57 +59,69 @@ def verify(program: RewardProgram) -> RewardProgram:
 def _term_problems(term: RewardTerm, program: RewardProgram) -> Iterator[str]:
     if term.level not in program.levels:
         yield f"level `{term.level}` is not declared"
+    if not 0 <= term.extent.start <= term.extent.end:
+        yield "the extent is not a range"
     if (term.holds is None) == (term.value is None):
         yield "a term has either a statement or a value"
-    if term.kind in ("hard", "soft") and term.holds is None:
-        yield f"a {term.kind} term needs a statement"
-    if term.kind == "graded" and term.value is None:
-        yield "a graded term needs a value"
-    if (term.weight is not None) != (term.kind in ("soft", "graded")):
-        yield "soft and graded terms have a weight, and only they"
-    if term.kind == "soft" and term.weight is not None and not term.weight > 0:
-        yield "a soft term has a positive weight"
-    if (term.bound is not None and term.sense is not None) != (term.kind == "budget"):
-        yield "a budget has a sense and a bound, and only a budget"
-    if term.kind != "budget" and term.multiplier is not None:
-        yield "only a budget has a multiplier"
-    if term.kind == "budget" and term.holds is not None and term.bound is not None and not 0 <= term.bound <= 1:
-        yield "a share lies between 0 and 1"
+    for name in ("holds", "value", "weight", "sense", "bound"):
+        is_given, is_needed = getattr(term, name) is not None, name in _NEEDS[term.kind]
+        if is_needed and not is_given:
+            yield f"a {term.kind} term needs `{name}`"
+        if is_given and not is_needed and not (term.kind == "budget" and name in ("holds", "value")):
+            yield f"a {term.kind} term has no `{name}`"
+    yield from _number_problems(term)
+    if term.kind != "budget" and (term.multiplier is not None or term.confidence is not None):
+        yield "only a budget has a multiplier or a confidence"
+    measured = term.holds or term.value
+    if measured is not None and not reads_response(measured):
+        yield "nothing that the model answers can change it"
+    for expression in (term.condition, term.holds, term.value):
+        if expression is not None:
+            for part in walk(expression):
+                yield from _expression_problems(part)
+
+
+def _number_problems(term: RewardTerm) -> Iterator[str]:
     for name in ("weight", "bound", "multiplier", "confidence"):
         number = getattr(term, name)
         if number is not None and not math.isfinite(number):
-            yield f"{name} is not finite"
-    for part in (term.condition, term.holds):
-        if part is not None and not isinstance(part, _BOOLEAN):
-            yield "a statement is not something that is true or false"
-    for expression in (term.condition, term.holds, term.value):
-        if expression is not None:
-            yield from _expression_problems(expression)
+            yield f"`{name}` is not finite"
+    if term.kind == "soft" and term.weight is not None and not term.weight > 0:
+        yield "a soft term has a positive weight"
+    if term.kind == "budget" and term.holds is not None and term.bound is not None and not 0 <= term.bound <= 1:
+        yield "a share lies between 0 and 1"
+    if term.confidence is not None and not 0 < term.confidence < 1:
+        yield "a confidence lies between 0 and 1"
 
 
 def _expression_problems(expression: Expression) -> Iterator[str]:
+    """What is wrong with one part of an expression, apart from what is inside it."""
     match expression:
         case Holds(name, _, matchers):
             yield from _predicate_problems(name, matchers)
-        case Count(unit):
-            if unit not in catalog.names("units"):
-                yield f"there is no countable unit called `{unit}`"
+        case Occurrences(name, _, matchers):
+            yield from _predicate_problems(name, matchers)
+        case Count(unit) if unit not in catalog.names("units"):
+            yield f"there is no countable unit called `{unit}`"
         case And(items) | Or(items) if not items:
             yield "a connective joins nothing"
-        case Arithmetic(operator) if operator not in ("+", "-", "*", "/", "distance"):
-            yield f"there is no operator `{operator}`"
-    for matcher in getattr(expression, "matchers", ()):
-        if isinstance(matcher, Regex):
-            try:
-                parse_pattern(matcher.source, matcher.flags)
-            except PatternError as error:
-                yield f"pattern /{matcher.source}/: {error.message}"
-    for child in children(expression):
-        yield from _expression_problems(child)
+        case NumberConstant(value) if not math.isfinite(value):
+            yield "a number is not finite"
+        case Continued():
+            yield "a program does not know the conversation yet"
 
 
-def _predicate_problems(name: str, matchers: tuple[Any, ...]) -> Iterator[str]:
+def _predicate_problems(name: str, matchers: Sequence[Matcher]) -> Iterator[str]:
     if name not in catalog.names("predicates"):
         yield f"there is no predicate called `{name}`"
     elif catalog.predicate(name).takes_matchers != bool(matchers):
-        yield f"`{name}` has {'nothing to look for' if not matchers else 'something to look for'}"
+        yield f"`{name}` has {'something' if matchers else 'nothing'} to look for"
+    for matcher in matchers:
+        if not isinstance(matcher, Regex):
+            if matcher.text == "":
+                yield "an empty text is found everywhere"
+            continue
+        try:
+            parse_pattern(matcher.source, matcher.flags)
+        except PatternError as error:
+            yield f"pattern /{matcher.source}/: {error.message}"

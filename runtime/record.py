@@ -43,8 +43,8 @@ class TermAudit:
     `mean_interval` instead, and where nothing was applicable. `worst` and `best` are the rates if every unscored
     transcript were a violation, or none were.
     `within` is whether the budget is met: True, False, or None where it cannot be told or there is no budget.
-    `applicable` counts the transcripts that were scored and to which the clause applies, so `applicable`, `unscored` and
-    `not_applicable` add up to all of them. `weight` is that of the clause in nats, where it has one.
+    `applicable` counts the transcripts that were scored and to which the clause applies: together with `unscored` and
+    `not_applicable` that is all of them. `weight` is that of the clause in nats, where it has one.
     """
 
     term: str

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+
 from bylaw.compiler.automata.partition import StateLimit
 from bylaw.compiler.automata.tokens import Block, TokenAutomaton
 from bylaw.runtime.models.interface import FloatArray, IntArray, Vocabulary
-from numpy.typing import NDArray
 
 StateArray: TypeAlias = NDArray[np.int32]
 
@@ -106,7 +107,7 @@ def build_twist(
     samples: Iterable[CountedSample],
     max_tokens: int,
     *,
-    smoothing: float = 1.0,
+    smoothing: float = 4.0,
 ) -> Twist:
     """The twist of one group from base samples of all prompts.
 

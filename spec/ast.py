@@ -11,8 +11,6 @@ Four modules hold the classes (terms, verbs, clauses, declarations); import all 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
-from functools import cache
 from typing import Any, TypeVar, cast
 
 from bylaw.spec.ast_clauses import (
@@ -80,6 +78,7 @@ from bylaw.spec.ast_declarations import (
     TypeRef,
     Unlike,
 )
+from bylaw.spec.ast_node import Node
 from bylaw.spec.ast_terms import (
     And,
     AnyTool,
@@ -225,6 +224,7 @@ __all__ = (
     "MoreThan",
     "Name",
     "Negate",
+    "Node",
     "Norm",
     "Not",
     "NotWaivable",
@@ -284,22 +284,21 @@ __all__ = (
     "walk",
 )
 
-_NodeType = TypeVar("_NodeType")
+_NodeType = TypeVar("_NodeType", bound=Node)
 _NOWHERE = Span(0, 0)
 
 
-def children(node: object) -> Iterator[object]:
-    """Yield the nodes directly below a node, in the order of its fields."""
-    kind: Any = type(node)
-    for name in _field_names(kind):
+def children(node: object) -> Iterator[Node]:
+    """Yield the nodes directly below a node, in the order of its fields; anything else has none."""
+    for name in node.__match_args__ if isinstance(node, Node) else ():
         value = getattr(node, name)
         if isinstance(value, tuple):
             yield from value
-        elif is_dataclass(value):
+        elif isinstance(value, Node):
             yield value
 
 
-def walk(node: object) -> Iterator[object]:
+def walk(node: Node) -> Iterator[Node]:
     """Yield a node and every node below it, parents first, in the order of the text."""
     waiting = [node]
     while waiting:
@@ -313,7 +312,7 @@ def strip(node: _NodeType) -> _NodeType:
     return cast(_NodeType, _strip_value(node))
 
 
-def same(left: object, right: object) -> bool:
+def same(left: Node, right: Node) -> bool:
     """Whether two trees say the same: equal but for their spans."""
     return bool(_strip_value(left) == _strip_value(right))
 
@@ -321,13 +320,8 @@ def same(left: object, right: object) -> bool:
 def _strip_value(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_strip_value(item) for item in value)
-    if not is_dataclass(value):
+    if isinstance(value, Span):
+        return _NOWHERE
+    if not isinstance(value, Node):
         return value
-    kind: Any = type(value)
-    return kind(**{name: _strip_value(getattr(value, name)) for name in _field_names(kind)}, span=_NOWHERE)
-
-
-@cache
-def _field_names(kind: Any) -> tuple[str, ...]:
-    """Return the names of a node class's fields but its span."""
-    return tuple(field.name for field in fields(kind) if field.name != "span")
+    return type(value)(*(_strip_value(getattr(value, name)) for name in value.__match_args__))

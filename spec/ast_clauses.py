@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from bylaw.spec.ast_node import Node
 from bylaw.spec.ast_terms import Argument, Bound, Expression, Literal, Name, NounPhrase, Number, Text
 from bylaw.spec.ast_verbs import VerbPhrase
 from bylaw.spec.source import Span
@@ -24,24 +25,24 @@ class RuleWord(StrEnum):
     NEED_NOT = "need not"
 
 
-@dataclass(frozen=True, slots=True)
-class Modality:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Modality(Node):
     """A rule word where it stands."""
 
     word: RuleWord
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Weight:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Weight(Node):
     """`weight 2`."""
 
     value: Number
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Norm:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Norm(Node):
     """The normative sentence: `[subject] must contain "x" [weight 2]`; without a subject it is about the response."""
 
     subject: NounPhrase | None
@@ -51,8 +52,8 @@ class Norm:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class LimitRate:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LimitRate(Node):
     """`limit CONDITION to at most 2% of responses over suite "s" with confidence 0.95`."""
 
     condition: Expression
@@ -63,8 +64,8 @@ class LimitRate:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class LimitAverage:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LimitAverage(Node):
     """`limit average VALUE to at most 120 ...`, with the same three parts."""
 
     value: Expression
@@ -75,8 +76,8 @@ class LimitAverage:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class PreferHigher:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PreferHigher(Node):
     """`prefer higher VALUE [weight n]`."""
 
     value: Expression
@@ -84,8 +85,8 @@ class PreferHigher:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class PreferLower:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PreferLower(Node):
     """`prefer lower VALUE [weight n]`."""
 
     value: Expression
@@ -93,8 +94,8 @@ class PreferLower:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class PreferNear:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PreferNear(Node):
     """`prefer VALUE near TARGET [weight n]`."""
 
     value: Expression
@@ -103,8 +104,8 @@ class PreferNear:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class PreferOrder:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PreferOrder(Node):
     """`prefer A over B over C [weight n]`: two alternatives or more, best first."""
 
     alternatives: tuple[Expression, ...]
@@ -112,78 +113,78 @@ class PreferOrder:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class When:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class When(Node):
     """`when CONDITION`: the rule applies only then."""
 
     condition: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Unless:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Unless(Node):
     """`unless CONDITION`: the rule does not apply then."""
 
     condition: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Because:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Because(Node):
     """`because "..."`: the reason, as prose."""
 
     text: Text
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class CitedSource:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class CitedSource(Node):
     """`source "https://..."`: where the rule is written down for people."""
 
     text: Text
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Overrides:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Overrides(Node):
     """`overrides a, b`: wins over these rules of its own level."""
 
     rules: tuple[Name, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class WaivableBy:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class WaivableBy(Node):
     """`waivable by user, developer`."""
 
     levels: tuple[Name, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class WaivableImplicitly:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class WaivableImplicitly(Node):
     """`waivable implicitly`: context is enough."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class NotWaivable:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class NotWaivable(Node):
     """`not waivable`."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class EnforceBy:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class EnforceBy(Node):
     """`enforce by mask, audit`."""
 
     means: tuple[Name, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class OnViolation:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class OnViolation(Node):
     """`on violation ask with "Proceed?"`."""
 
     action: Name
@@ -212,8 +213,8 @@ class Role(StrEnum):
     DEVELOPER = "developer"
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Turn(Node):
     """`user "Hello"`."""
 
     role: Role
@@ -221,8 +222,8 @@ class Turn:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCallTurn:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ToolCallTurn(Node):
     """`assistant calls refund(amount: 80)`."""
 
     role: Role
@@ -231,8 +232,8 @@ class ToolCallTurn:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResultTurn:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ToolResultTurn(Node):
     """`tool get_inbox returns "3 messages"`."""
 
     tool: Name
@@ -240,8 +241,8 @@ class ToolResultTurn:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Given(Node):
     """`given user.plan = "pro"`: a fact that holds."""
 
     fact: Name
@@ -249,8 +250,8 @@ class Given:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Expect:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Expect(Node):
     """`expect violates refunds`; without names it is about every rule."""
 
     verdict: ExpectedVerdict
@@ -261,16 +262,16 @@ class Expect:
 Step: TypeAlias = Turn | ToolCallTurn | ToolResultTurn | Given
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Conversation(Node):
     """`{ user "..." assistant "..." }`."""
 
     steps: tuple[Step, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Example(Node):
     """`violates "..." note "why"` or `violates { ... }`; `content` is the response alone or a whole conversation."""
 
     verdict: ExpectedVerdict

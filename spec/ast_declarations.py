@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from bylaw.spec.ast_clauses import Clause, Example, Expect, Step, Weight
+from bylaw.spec.ast_node import Node
 from bylaw.spec.ast_terms import Argument, Expression, ListLiteral, Literal, Name, Number, Path, Text
 from bylaw.spec.source import Span
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Header(Node):
     """`policy acme.support version "1.4.0" edition 1`."""
 
     name: Name
@@ -20,8 +21,8 @@ class Header:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Annotation:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Annotation(Node):
     """`@name` or `@name("text")` before a declaration."""
 
     name: Name
@@ -29,8 +30,8 @@ class Annotation:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Binding(Node):
     """`pii_threshold = 0.7` after `import ... with`."""
 
     name: Name
@@ -38,8 +39,8 @@ class Binding:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ImportDecl:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ImportDecl(Node):
     """`import std.safety version "1.2" as safety with pii_threshold = 0.7`."""
 
     annotations: tuple[Annotation, ...]
@@ -50,8 +51,8 @@ class ImportDecl:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class LevelsDecl:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LevelsDecl(Node):
     """`levels root > system > user`: highest first, two or more."""
 
     annotations: tuple[Annotation, ...]
@@ -59,8 +60,8 @@ class LevelsDecl:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class TypeRef:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TypeRef(Node):
     """`number`, `list of text`."""
 
     name: Name
@@ -68,8 +69,8 @@ class TypeRef:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class NumberRange:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class NumberRange(Node):
     """`between 40 and 800` after a parameter; both included."""
 
     low: Number
@@ -77,16 +78,16 @@ class NumberRange:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Choices(Node):
     """`one of ["a", "b"]` after a parameter."""
 
     options: ListLiteral
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ParamDecl:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ParamDecl(Node):
     """`param reply_limit : number = 180 between 40 and 800 "longest reply"`."""
 
     annotations: tuple[Annotation, ...]
@@ -98,16 +99,16 @@ class ParamDecl:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class LexiconFile:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LexiconFile(Node):
     """`file "words.txt"`."""
 
     path: Text
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class LexiconUnion:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LexiconUnion(Node):
     """`a + b`."""
 
     left: LexiconExpression
@@ -115,8 +116,8 @@ class LexiconUnion:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class LexiconDifference:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LexiconDifference(Node):
     """`a - b`."""
 
     left: LexiconExpression
@@ -127,8 +128,8 @@ class LexiconDifference:
 LexiconExpression: TypeAlias = ListLiteral | Path | LexiconFile | LexiconUnion | LexiconDifference
 
 
-@dataclass(frozen=True, slots=True)
-class LexiconDecl:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LexiconDecl(Node):
     """`lexicon hedges "words that hedge" = ["perhaps"] + std.text.hedges - ["likely"]`."""
 
     annotations: tuple[Annotation, ...]
@@ -138,8 +139,8 @@ class LexiconDecl:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Like:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Like(Node):
     """`like "..." note "..."`: a text that expresses the concept."""
 
     text: Text
@@ -147,8 +148,8 @@ class Like:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Unlike:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Unlike(Node):
     """`unlike "..." note "..."`: a text that does not, however near it looks."""
 
     text: Text
@@ -156,8 +157,8 @@ class Unlike:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredBy:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ScoredBy(Node):
     """`scored by classifier "std/prompt-injection"`."""
 
     scorer: Name
@@ -165,16 +166,16 @@ class ScoredBy:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Threshold:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Threshold(Node):
     """`threshold 0.6`; a name refers to a parameter."""
 
     value: Number | Path
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class DistinctFrom:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class DistinctFrom(Node):
     """`distinct from safety.general_information`."""
 
     concepts: tuple[Name, ...]
@@ -184,8 +185,8 @@ class DistinctFrom:
 ConceptClause: TypeAlias = Like | Unlike | ScoredBy | Threshold | DistinctFrom
 
 
-@dataclass(frozen=True, slots=True)
-class ConceptDecl:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ConceptDecl(Node):
     """`concept blames_user means "..." { ... }`; a `topic` is what a text is about, not what it says."""
 
     annotations: tuple[Annotation, ...]
@@ -196,8 +197,8 @@ class ConceptDecl:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Parameter(Node):
     """One parameter of a rule or a definition: `limit: number = 300`."""
 
     name: Name
@@ -206,8 +207,8 @@ class Parameter:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class DefineDecl:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class DefineDecl(Node):
     """`define hedging(t) as number of hedges in t`; `parameters` is None without parentheses."""
 
     annotations: tuple[Annotation, ...]
@@ -217,8 +218,8 @@ class DefineDecl:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class RuleDecl:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RuleDecl(Node):
     """`rule NAME (params) "title" at LEVEL { clauses }`; `parameters` is None without parentheses."""
 
     annotations: tuple[Annotation, ...]
@@ -230,8 +231,8 @@ class RuleDecl:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ExceptionDecl:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ExceptionDecl(Node):
     """`exception NAME to RULE "title" at LEVEL { clauses }`."""
 
     annotations: tuple[Annotation, ...]
@@ -243,8 +244,8 @@ class ExceptionDecl:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyDecl:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ApplyDecl(Node):
     """`apply fmt.forbidden(words: ["cheap"]) as house_style at developer weight 0.5`."""
 
     annotations: tuple[Annotation, ...]
@@ -256,8 +257,8 @@ class ApplyDecl:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ExamplesDecl:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ExamplesDecl(Node):
     """`examples for RULE { ... }`: examples that stand outside their rule."""
 
     annotations: tuple[Annotation, ...]
@@ -266,8 +267,8 @@ class ExamplesDecl:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class TestDecl:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TestDecl(Node):
     """`test "title" { ... }`: a conversation with expectations in between."""
 
     annotations: tuple[Annotation, ...]
@@ -291,8 +292,8 @@ Item: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Module(Node):
     """One policy file: the header, if it has one, and its declarations in order."""
 
     header: Header | None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
+from bylaw.spec.ast_node import Node
 from bylaw.spec.source import Span
 
 if TYPE_CHECKING:  # a claim holds a verb and a verb holds terms
@@ -14,16 +15,16 @@ if TYPE_CHECKING:  # a claim holds a verb and a verb holds terms
 # ------------------------------------------------------------------------------------------------ names and literals
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Name(Node):
     """A name where something is declared or referred to; may be dotted (`spec.no_lies`)."""
 
     text: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Number(Node):
     """A number as written: `2%` is value 2 with `percent`; a leading `-` is part of the value."""
 
     value: int | float
@@ -36,16 +37,16 @@ class Number:
         return self.value / 100 if self.percent else self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Text(Node):
     """A text, escapes resolved; in prose slots (means, because, note, source) white space is folded."""
 
     value: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Pattern(Node):
     """A regular expression between slashes: `source` is what stands between them, `flags` a sorted subset of `ims`."""
 
     source: str
@@ -53,16 +54,16 @@ class Pattern:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Bool:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Bool(Node):
     """`true` or `false`."""
 
     value: bool
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ListLiteral:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ListLiteral(Node):
     """`[a, b]`; an item that is a path refers to something declared."""
 
     items: tuple[Literal | Path, ...]
@@ -74,8 +75,8 @@ Literal: TypeAlias = Number | Text | Pattern | Bool | ListLiteral
 # --------------------------------------------------------------------------- noun phrases: what a sentence can be about
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Path(Node):
     """A thing by name: `response`, a fact such as `meta.topic`, a parameter, a definition, `it.amount`."""
 
     text: str
@@ -87,8 +88,8 @@ class Path:
         return tuple(self.text.split("."))
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Argument(Node):
     """One argument of a call, with or without a name."""
 
     name: Name | None
@@ -96,8 +97,8 @@ class Argument:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Call(Node):
     """`hedging(response)`: a definition or a library function applied."""
 
     function: Name
@@ -114,8 +115,8 @@ class Quantifier(StrEnum):
     LAST = "last"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Part(Node):
     """`every sentence of response`, `first paragraph of prompt`."""
 
     quantifier: Quantifier
@@ -124,8 +125,8 @@ class Part:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class NthPart:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class NthPart(Node):
     """`paragraph 2 of response`; counted from 1."""
 
     unit: Name
@@ -134,8 +135,8 @@ class NthPart:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class NumberOf:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class NumberOf(Node):
     """`number of words in response`; a name is a unit or a lexicon."""
 
     counted: Name | Pattern | Text | ListLiteral
@@ -143,8 +144,8 @@ class NumberOf:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreOf:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ScoreOf(Node):
     """`score of pii in response`: how strongly a concept is expressed."""
 
     concept: Name
@@ -152,15 +153,15 @@ class ScoreOf:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class AnyTool:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AnyTool(Node):
     """`any tool`."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class CallTo:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class CallTo(Node):
     """`call to refund where (it.amount > 50)`: a tool call of the trace."""
 
     tools: Tools
@@ -168,8 +169,8 @@ class CallTo:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class OutputOf:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class OutputOf(Node):
     """`output of get_website`: what a tool returned."""
 
     tools: Tools
@@ -177,8 +178,8 @@ class OutputOf:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class MessageFrom:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class MessageFrom(Node):
     """`message from user where (...)`."""
 
     role: Name
@@ -189,32 +190,32 @@ class MessageFrom:
 # ------------------------------------------------------------------------------------------------------ expressions
 
 
-@dataclass(frozen=True, slots=True)
-class Or:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Or(Node):
     """`a or b or c`: two operands or more."""
 
     operands: tuple[Expression, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class And:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class And(Node):
     """`a and b and c`: two operands or more."""
 
     operands: tuple[Expression, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Not(Node):
     """`not a`."""
 
     operand: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Compare(Node):
     """`a >= b`; the operator is one of `==`, `!=`, `<`, `<=`, `>`, `>=`."""
 
     left: Expression
@@ -223,8 +224,8 @@ class Compare:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Arithmetic(Node):
     """`a + b`; the operator is one of `+`, `-`, `*`, `/`. `a per b` is `/`."""
 
     left: Expression
@@ -233,16 +234,16 @@ class Arithmetic:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Negate:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Negate(Node):
     """`-a`, of anything but a number (which takes the sign itself)."""
 
     operand: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Claim(Node):
     """A verb said of a subject, true or false: `prompt is about billing`, `it does not contain "x"` (`negated`)."""
 
     subject: Expression
@@ -254,48 +255,48 @@ class Claim:
 # ------------------------------------------------------------------------------------------------------------ bounds
 
 
-@dataclass(frozen=True, slots=True)
-class AtLeast:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AtLeast(Node):
     """`at least n`."""
 
     value: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class AtMost:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AtMost(Node):
     """`at most n`."""
 
     value: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Exactly:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Exactly(Node):
     """`exactly n`."""
 
     value: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class MoreThan:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class MoreThan(Node):
     """`more than n`."""
 
     value: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class FewerThan:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class FewerThan(Node):
     """`fewer than n`, also written `less than n`."""
 
     value: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Between(Node):
     """`between a and b`, both included."""
 
     low: Expression

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from bylaw.spec.ast_node import Node
 from bylaw.spec.ast_terms import Bound, Expression, Name, NounPhrase
 from bylaw.spec.source import Span
 
@@ -18,24 +19,24 @@ class Choice(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Times(Node):
     """How often one thing is found: `at least 3 times`."""
 
     bound: Bound
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Among:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Among(Node):
     """Which members of a set are found: `any of`, `all of`, `none of`."""
 
     choice: Choice
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class CountAmong:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class CountAmong(Node):
     """How many members of a set are found: `at least 2 of`."""
 
     bound: Bound
@@ -45,8 +46,8 @@ class CountAmong:
 Amount: TypeAlias = Times | Among | CountAmong
 
 
-@dataclass(frozen=True, slots=True)
-class Contains:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Contains(Node):
     """`contain x`: found anywhere, case counts. `amount` is None for plain `contain x`."""
 
     what: Expression
@@ -54,8 +55,8 @@ class Contains:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Mentions:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Mentions(Node):
     """`mention x`: found as whole words, in any case."""
 
     what: Expression
@@ -63,32 +64,32 @@ class Mentions:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Matches:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Matches(Node):
     """`match /x/`: the whole text matches."""
 
     pattern: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class StartsWith:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class StartsWith(Node):
     """`start with x`."""
 
     what: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class EndsWith:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class EndsWith(Node):
     """`end with x`."""
 
     what: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class HasCount:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class HasCount(Node):
     """`have at most 50 words`."""
 
     bound: Bound
@@ -96,24 +97,24 @@ class HasCount:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class HasNone:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class HasNone(Node):
     """`have no commas`."""
 
     unit: Name
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class HasSome:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class HasSome(Node):
     """`have a table`."""
 
     unit: Name
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class IsProperty:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class IsProperty(Node):
     """`be lowercase`, `be json matching request.schema`; `negated` for `be not`, as in the four below."""
 
     property: Name
@@ -122,8 +123,8 @@ class IsProperty:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class IsAbout:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class IsAbout(Node):
     """`be about billing`."""
 
     topic: Name
@@ -131,8 +132,8 @@ class IsAbout:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class IsInLanguage:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class IsInLanguage(Node):
     """`be in language "kn"`."""
 
     language: Expression
@@ -140,8 +141,8 @@ class IsInLanguage:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class IsIn:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class IsIn(Node):
     """`be in ["yes", "no"]`."""
 
     collection: Expression
@@ -149,8 +150,8 @@ class IsIn:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class IsBounded:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class IsBounded(Node):
     """`be at most 1`."""
 
     bound: Bound
@@ -158,8 +159,8 @@ class IsBounded:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Expresses:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Expresses(Node):
     """`express blames_user`, optionally `with score at least 0.8` in place of the concept's threshold."""
 
     concept: Name
@@ -167,8 +168,8 @@ class Expresses:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class QuoteLimit:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class QuoteLimit(Node):
     """`more than 8 words`, after `quote x`."""
 
     bound: Bound
@@ -176,8 +177,8 @@ class QuoteLimit:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Quotes:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Quotes(Node):
     """`quote developer_prompt more than 8 words`."""
 
     what: Expression
@@ -185,24 +186,24 @@ class Quotes:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Follows:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Follows(Node):
     """`follow call to get_inbox`: the event comes after such an event."""
 
     event: NounPhrase
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Precedes:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Precedes(Node):
     """`precede message from user`: the event comes before such an event."""
 
     event: NounPhrase
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Occurs:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Occurs(Node):
     """`occur`, `occur at most 1 times per conversation`."""
 
     times: Bound | None
@@ -210,24 +211,24 @@ class Occurs:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class VerbOr:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class VerbOr(Node):
     """`contain "a" or quote prompt`: two operands or more."""
 
     operands: tuple[VerbPhrase, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class VerbAnd:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class VerbAnd(Node):
     """`be json and have no commas`: two operands or more."""
 
     operands: tuple[VerbPhrase, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class VerbNot:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class VerbNot(Node):
     """`not contain "a"` inside a verb phrase."""
 
     operand: VerbPhrase

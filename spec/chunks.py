@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from bylaw.spec.errors import Diagnostic, Fix, Label, Severity
 from bylaw.spec.source import Source, Span
@@ -18,30 +20,29 @@ MAXIMUM_DEPTH = 100
 
 _QUOTES = "\u201c-\u201f\u00ab\u00bb"
 _SINGLE_QUOTES = "\u2018-\u201b'"
-_TOKEN = re.compile(
-    rf"""
-    (?P<long>\"\"\"(?:[^\\"]+|\\.|"(?!""))*(?P<long_end>\"\"\")?)
-  | (?P<text>"(?:[^"\\\n]+|\\[^\n])*(?P<text_end>")?)
-  | (?P<trap>[{_QUOTES}][^{_QUOTES}"\n]*(?P<trap_end>[{_QUOTES}"])?
-      | [{_SINGLE_QUOTES}][^{_SINGLE_QUOTES}\n]*(?P<single_end>[{_SINGLE_QUOTES}])?)
-  | (?P<comment>\#[^\n]*)
-  | (?P<pattern>(?<![\w)\]])/(?![/*\s])(?:[^/\\\n]+|\\[^\n])+(?P<pattern_end>/[A-Za-z]*)?)
-  | (?P<open>[{{(\[])
-  | (?P<close>[}})\]])
-  | (?P<line>^[ \t]*(?:[A-Za-z_][\w.]*|@))
-  | (?P<foreign>[^\x00-\x7f]+)
-    """,
-    re.VERBOSE | re.MULTILINE | re.DOTALL,
+_LONG_TEXT = r'"""(?:[^\\"]++|\\.|"(?!""))*+(?P<long_end>""")?'
+_TEXT = r'"(?:[^"\\\n]++|\\[^\n])*+(?P<text_end>")?'
+_TRAP = (
+    rf'[{_QUOTES}][^{_QUOTES}"\n]*+(?P<trap_end>[{_QUOTES}"])?'
+    rf"|[{_SINGLE_QUOTES}][^{_SINGLE_QUOTES}\n]*+(?P<single_end>[{_SINGLE_QUOTES}])?"
 )
+_PATTERN = r"|(?P<pattern>(?<![\w)\]])/(?![/*\s])(?:[^/\\\n]++|\\[^\n])++(?P<pattern_end>/[A-Za-z]*)?)"
+_REST = (
+    rf"(?P<long>{_LONG_TEXT})|(?P<text>{_TEXT})|(?P<trap>{_TRAP})|(?P<comment>#[^\n]*)"
+    r"|(?P<open>[{(\[])|(?P<close>[})\]])|(?P<line>^[ \t]*(?:[A-Za-z_][\w.]*|@))|(?P<foreign>[^\x00-\x7f]+)"
+)
+_TOKEN = re.compile(_REST + _PATTERN, re.MULTILINE | re.DOTALL)
+_TOKEN_BUT_PATTERN = re.compile(_REST, re.MULTILINE | re.DOTALL)
 _DECLARATION = re.compile(
     r"(?:policy|import|levels|param|lexicon|concept|topic|define|rule|exception|apply|examples|test)"
     r"[ \t\r\n]+(?!(?:must|should|may|need|is|are|has|and|or|contains?|mentions?|expresses)\b)[A-Za-z_\"'\u2018-\u201f]"
 )
 # Control, bidirectional and invisible characters; tab, line feed and the joiners of ordinary words stay.
-_HIDDEN = re.compile(
+HIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ud800-\udfff\ufff9-\ufffb\U000e0000-\U000e007f]|\r(?!\n)"
 )
+_NOTHING = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
 _MAXIMUM_HIDDEN = 10
 
 
@@ -84,7 +85,8 @@ class _Scanner:
     def cut(self, offset: int) -> None:
         """End the chunk at an offset and begin the next one there."""
         chunk = Chunk(self.start, offset, tuple(self.braces), self.suspect, self.is_readable)
-        if self.source.text[self.start : offset].strip():
+        nothing = _NOTHING.match(self.source.text, self.start, offset)
+        if nothing is None or nothing.end() < offset:
             self.chunks.append(chunk)
         self.start = offset
         self.braces.clear()
@@ -99,26 +101,16 @@ def scan(source: Source) -> tuple[tuple[Chunk, ...], tuple[Diagnostic, ...]]:
     _report_hidden(scanner)
     offset = 0
     no_pattern_before = 0
-    while match := _TOKEN.search(text, offset):
+    while match := (_TOKEN if offset >= no_pattern_before else _TOKEN_BUT_PATTERN).search(text, offset):
         offset = match.end()
         kind = match.lastgroup
-        if match["pattern"]:
-            # a lone slash is a division; the rest of its line is read once more, but not again for every slash in it
-            if match["pattern_end"] is None or match.start() < no_pattern_before:
-                no_pattern_before = max(no_pattern_before, match.end())
-                offset = match.start() + 1
-        elif kind == "open":
-            _open(scanner, match)
-        elif kind == "close":
-            _close(scanner, match)
-        elif kind == "line":
-            _line(scanner, match)
-        elif match["text"] is not None or match["long"] is not None:
+        if kind == "pattern" and match["pattern_end"] is None:
+            # a lone slash is a division: the rest of its line is read again, once, without looking for patterns
+            no_pattern_before, offset = match.end(), match.start() + 1
+        elif kind in _STEPS:
+            _STEPS[kind](scanner, match)
+        elif kind in ("text", "long"):
             offset = _text(scanner, match)
-        elif match["trap"] is not None:
-            _trap(scanner, match)
-        elif kind == "foreign":
-            _foreign(scanner, match)
     scanner.cut(len(text))
     return tuple(scanner.chunks), tuple(scanner.diagnostics)
 
@@ -201,7 +193,8 @@ def _text(scanner: _Scanner, match: re.Match[str]) -> int:
     curly = re.search(f"[{_QUOTES}]", match[0])
     if curly:
         span = Span(start, start + curly.end())
-        fix = Fix(f'{match[0][: curly.start()]}"', span, f'{match[0][: curly.start()]}"', safe=True)
+        is_single = re.search(f"[{_QUOTES}]", match[0][curly.end() :]) is None
+        fix = Fix(f'{match[0][: curly.start()]}"', span, f'{match[0][: curly.start()]}"', safe=is_single)
         label = Label(Span(start + curly.start(), start + curly.end()), "this is a curly quote")
         scanner.report("P001", "text must be in straight double quotes", label, _QUOTE_NOTE, fix=fix)
         return match.end()
@@ -209,6 +202,10 @@ def _text(scanner: _Scanner, match: re.Match[str]) -> int:
     label = Label(Span(start, start + 1), "opened here")
     fix = Fix('close it with `"` or use `"""`')
     scanner.report("P002", "this text is not closed on its line", label, note, fix=fix)
+    swallowed = match[0].rstrip()
+    for _ in range(min(len(swallowed) - len(swallowed.rstrip("}")), len(scanner.braces))):
+        scanner.braces.pop()  # of a rule on one line the text has swallowed the end too
+        scanner.is_complete = not scanner.braces
     return match.end()
 
 
@@ -224,14 +221,14 @@ def _trap(scanner: _Scanner, match: re.Match[str]) -> None:
     wanted = '"' + inner.replace("\\", "\\\\").replace('"', '\\"') + '"'
     note = "single quotes may stand inside a text, not around it" if is_single else _QUOTE_NOTE
     label = Label(span, "these are single quotes" if is_single else "these are curly quotes")
-    fix = Fix(wanted, span, wanted, safe=is_closed)
+    fix = Fix(wanted, span, wanted, safe=is_closed and "\\" not in inner)
     scanner.report("P001", "text must be in straight double quotes", label, note, fix=fix)
     scanner.is_readable = scanner.is_readable and is_closed
 
 
 def _foreign(scanner: _Scanner, match: re.Match[str]) -> None:
     """Report characters beyond ASCII outside texts, patterns and comments; hidden ones are reported already."""
-    shown = _HIDDEN.sub("", match[0])
+    shown = HIDDEN.sub("", match[0])
     scanner.is_readable = False
     if not shown:
         return
@@ -247,7 +244,7 @@ def _foreign(scanner: _Scanner, match: re.Match[str]) -> None:
 
 def _report_hidden(scanner: _Scanner) -> None:
     """Report characters that cannot be seen, wherever they stand; they make a text read otherwise than it is."""
-    for number, match in enumerate(_HIDDEN.finditer(scanner.source.text)):
+    for number, match in enumerate(HIDDEN.finditer(scanner.source.text)):
         if number == _MAXIMUM_HIDDEN:
             return
         span = Span(match.start(), match.end())
@@ -257,3 +254,8 @@ def _report_hidden(scanner: _Scanner) -> None:
         message = f"an invisible character (U+{code_point:04X}, {name}) stands here"
         note = f"where a text needs it, write `\\u{{{code_point:04x}}}`"
         scanner.report("P008", message, Label(span), note, fix=fix)
+
+
+_STEPS: Mapping[str | None, Callable[[_Scanner, re.Match[str]], None]] = MappingProxyType(
+    {"open": _open, "close": _close, "line": _line, "trap": _trap, "foreign": _foreign}
+)

@@ -8,7 +8,9 @@ an expression means.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias
 
 
@@ -74,7 +76,18 @@ class TextConstant(Node):
     op: Literal["text"] = "text"
 
 
-TextExpression: TypeAlias = MessageText | Fact | TextConstant
+@dataclass(frozen=True, slots=True)
+class Continued(Node):
+    """The whole conversation while its response is still to come: `before`, then the response.
+
+    Only specialisation makes these (compiler/specialise.py), from `MessageText("conversation")`.
+    """
+
+    before: str
+    op: Literal["continued"] = "continued"
+
+
+TextExpression: TypeAlias = MessageText | Fact | TextConstant | Continued
 
 
 # ----------------------------------------------------------------------------------------------------------- numbers
@@ -132,6 +145,14 @@ class BooleanConstant(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class BooleanFact(Node):
+    """A fact that has to be true or false, such as `meta.vip`."""
+
+    path: str
+    op: Literal["boolean_fact"] = "boolean_fact"
+
+
+@dataclass(frozen=True, slots=True)
 class Holds(Node):
     """A predicate of the catalog holds for a text. `predicate` is a file name in `spec/predicates`.
 
@@ -173,7 +194,7 @@ class Not(Node):
     op: Literal["not"] = "not"
 
 
-BooleanExpression: TypeAlias = BooleanConstant | Holds | Compare | And | Or | Not
+BooleanExpression: TypeAlias = BooleanConstant | BooleanFact | Holds | Compare | And | Or | Not
 Expression: TypeAlias = BooleanExpression | NumberExpression | TextExpression
 
 
@@ -192,24 +213,56 @@ def children(expression: Expression) -> tuple[Expression, ...]:
             return ()
 
 
+def walk(expression: Expression) -> Iterator[Expression]:
+    """`expression` and everything inside it."""
+    yield expression
+    for child in children(expression):
+        yield from walk(child)
+
+
 def reads_response(expression: Expression) -> bool:
     """Whether the value can depend on what the model answers."""
-    if isinstance(expression, MessageText):
-        return expression.role in ("response", "conversation")
-    return any(reads_response(child) for child in children(expression))
+    return any(
+        isinstance(part, Continued) or (isinstance(part, MessageText) and part.role in ("response", "conversation"))
+        for part in walk(expression)
+    )
+
+
+def reads_context(expression: Expression) -> bool:
+    """Whether the value can depend on what was there before the answer: other messages, or facts."""
+    return any(
+        isinstance(part, (Fact, NumberFact, BooleanFact, Continued))
+        or (isinstance(part, MessageText) and part.role != "response")
+        for part in walk(expression)
+    )
 
 
 def same(left: Expression | None, right: Expression | None) -> bool:
     """Whether two expressions say the same, wherever they are written."""
-    return _bare(left) == _bare(right)
+    return meaning(left) == meaning(right)
+
+
+def meaning(expression: Expression | None) -> Hashable:
+    """A key that is the same for expressions that say the same, wherever they are written."""
+    key: Hashable = _bare(expression)
+    return key
 
 
 def _bare(value: Any) -> Any:
+    """Nested tuples of all fields but the extents; `op`, a field too, keeps the kinds apart."""
     if isinstance(value, tuple):
         return tuple(_bare(item) for item in value)
-    if isinstance(value, (Extent, Phrase, Regex)) or not isinstance(value, Node):
+    if not isinstance(value, Node):
         return value
-    return tuple(_bare(getattr(value, name)) for name in value.__dataclass_fields__ if name != "extent")  # type: ignore[attr-defined]
+    names: Mapping[str, Any] = value.__dataclass_fields__  # type: ignore[attr-defined]
+    return tuple(_bare(getattr(value, name)) for name in names if name != "extent")
+
+
+def conjuncts(expression: BooleanExpression | None) -> tuple[BooleanExpression, ...]:
+    """The parts that all have to hold; none for None (always)."""
+    if isinstance(expression, And):
+        return tuple(part for item in expression.items for part in conjuncts(item))
+    return () if expression is None else (expression,)
 
 
 def conjunction(items: tuple[BooleanExpression, ...]) -> BooleanExpression | None:
@@ -218,7 +271,7 @@ def conjunction(items: tuple[BooleanExpression, ...]) -> BooleanExpression | Non
 
 
 def negate(expression: BooleanExpression) -> BooleanExpression:
-    """The opposite, with the negation pushed onto comparisons so that equal meanings look equal more often."""
+    """The opposite, with the negation pushed inwards so that equal meanings look equal more often."""
     match expression:
         case BooleanConstant(value):
             return BooleanConstant(not value)
@@ -229,9 +282,19 @@ def negate(expression: BooleanExpression) -> BooleanExpression:
         case Or(items):
             return And(tuple(negate(item) for item in items))
         case Compare(operator, left, right, extent):
-            return Compare(_OPPOSITE[operator], left, right, extent)
+            return Compare(OPPOSITE[operator], left, right, extent)
         case _:
             return Not(expression)
 
 
-_OPPOSITE: dict[str, Any] = {"<": ">=", "<=": ">", "==": "!=", "!=": "==", ">=": "<", ">": "<="}
+Operator: TypeAlias = Literal["<", "<=", "==", "!=", ">=", ">"]
+
+OPPOSITE: Mapping[Operator, Operator] = MappingProxyType(
+    {"<": ">=", "<=": ">", "==": "!=", "!=": "==", ">=": "<", ">": "<="}
+)
+"""What holds where the comparison does not."""
+
+MIRRORED: Mapping[Operator, Operator] = MappingProxyType(
+    {"<": ">", "<=": ">=", "==": "==", "!=": "!=", ">=": "<=", ">": "<"}
+)
+"""The same comparison with its sides exchanged."""

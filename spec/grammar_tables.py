@@ -17,17 +17,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lark import Lark
 
-FORMAT = 1
+FORMAT = 2
 REGENERATE = "python -m bylaw.spec.grammar_tables"
 START = "start"
 END_OF_TEXT = "$END"
 
+_ROOM = Path(__file__).parent
 _GRAMMAR_FILE = "grammar.lark"
 _TABLES_FILE = "grammar_tables.json"
 
@@ -68,9 +69,8 @@ class Tables:
 @cache
 def load() -> Tables:
     """Return the tables of the grammar, shipped ones where they fit the grammar, else freshly built ones."""
-    room = resources.files("bylaw.spec")
-    grammar = room.joinpath(_GRAMMAR_FILE).read_text(encoding="utf-8")
-    shipped = room.joinpath(_TABLES_FILE)
+    grammar = (_ROOM / _GRAMMAR_FILE).read_text(encoding="utf-8")
+    shipped = _ROOM / _TABLES_FILE
     if shipped.is_file():
         data = json.loads(shipped.read_text(encoding="utf-8"))
         if data.get("digest") == digest_of(grammar):
@@ -85,12 +85,11 @@ def digest_of(grammar: str) -> str:
 
 def from_json(data: Mapping[str, Any]) -> Tables:
     """Return the tables that `build` wrote as plain data."""
-    rows: list[dict[str, int]] = data["rows"]
     return Tables(
         digest=data["digest"],
         start_state=data["start_state"],
         end_state=data["end_state"],
-        states=tuple(rows[row] for row in data["states"]),
+        states=tuple(data["states"]),
         rules=tuple(Rule(o, h, n, tuple((i, e) for i, e in kept), s, p) for o, h, n, kept, s, p in data["rules"]),
         literals=data["literals"],
         patterns=data["patterns"],
@@ -120,34 +119,42 @@ def build(grammar: str) -> dict[str, Any]:
 
     parser = build_parser(grammar)
     table = parser.parser.parser._parse_table
+    order = _state_order(table)
     rule_numbers: dict[Any, int] = {}
-    rows: list[dict[str, int]] = []
-    row_numbers: dict[str, int] = {}
-    states: list[int] = []
-    for state in range(len(table.states)):
+    states = []
+    for state in order:
         row = {}
-        for symbol, (action, target) in sorted(table.states[state].items()):
-            row[symbol] = target if action is Shift else -1 - rule_numbers.setdefault(target, len(rule_numbers))
-        key = json.dumps(row)
-        if key not in row_numbers:
-            row_numbers[key] = len(rows)
-            rows.append(row)
-        states.append(row_numbers[key])
-    terminals = sorted(
-        parser.terminals, key=lambda t: (-t.priority, -t.pattern.max_width, -len(t.pattern.value), t.name)
-    )
-    tokens = [terminal for terminal in terminals if terminal.name not in parser.ignore_tokens]
+        for symbol, (action, target) in sorted(table.states[state].items(), key=lambda pair: pair[0]):
+            if action is Shift:
+                row[symbol] = order[target]
+            else:
+                row[symbol] = -1 - rule_numbers.setdefault(target, len(rule_numbers))
+        states.append(row)
+    tokens = [terminal for terminal in parser.terminals if terminal.name not in parser.ignore_tokens]
+    tokens.sort(key=lambda token: (-token.priority, -token.pattern.max_width, -len(token.pattern.value), token.name))
     return {
         "digest": digest_of(grammar),
-        "start_state": table.start_states[START],
-        "end_state": table.end_states[START],
+        "start_state": order[table.start_states[START]],
+        "end_state": order[table.end_states[START]],
         "states": states,
-        "rows": rows,
         "rules": [_rule_json(rule) for rule in rule_numbers],
         "literals": {t.name: t.pattern.value for t in tokens if t.pattern.type == "str"},
         "patterns": {t.name: t.pattern.to_regexp() for t in tokens if t.pattern.type != "str"},
         **_first_words(tokens),
     }
+
+
+def _state_order(table: Any) -> dict[int, int]:
+    """Return a number for each state that depends on the grammar only; Lark's own differ from run to run."""
+    first = table.start_states[START]
+    order = {first: 0}
+    waiting = [first]
+    for state in waiting:
+        for _, (_, target) in sorted(table.states[state].items(), key=lambda pair: pair[0]):
+            if isinstance(target, int) and target not in order:
+                order[target] = len(order)
+                waiting.append(target)
+    return order
 
 
 def _rule_json(rule: Any) -> list[Any]:
@@ -243,11 +250,8 @@ def _first_of_sequence(nodes: Iterable[Any]) -> Iterator[str]:
 
 def main() -> None:
     """Write the tables of the grammar beside it."""
-    from pathlib import Path
-
-    room = Path(__file__).parent
-    data = build((room / _GRAMMAR_FILE).read_text(encoding="utf-8"))
-    target = room / _TABLES_FILE
+    data = build((_ROOM / _GRAMMAR_FILE).read_text(encoding="utf-8"))
+    target = _ROOM / _TABLES_FILE
     target.write_text(json.dumps(data, separators=(",", ":"), ensure_ascii=True) + "\n", encoding="utf-8")
     print(f"{target}: {len(data['states'])} states, {len(data['rules'])} rules")
 

@@ -17,7 +17,7 @@ UNKNOWN = "$UNKNOWN"
 
 Handler: TypeAlias = Callable[[list[Any], Span], Any]
 
-_SKIP = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
+_SKIP = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _NEXT_WORD = re.compile(r"[ \t\r\n]+([A-Za-z_][A-Za-z0-9_.]*)")
 

@@ -5,6 +5,7 @@ All searches go from left to right without overlap and take time linear in the t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from bylaw.spec.charset import fold, word_characters
@@ -23,8 +24,7 @@ def find_all(text: str, matcher: Matcher) -> tuple[Extent, ...]:
 def find_words(text: str, phrase: str) -> tuple[Extent, ...]:
     """Every occurrence of a phrase as whole words, in any case."""
     return tuple(
-        extent
-        for extent in _find_phrase(folded(text), folded(phrase), keep=lambda extent: _is_whole(text, extent))
+        extent for extent in _find_phrase(folded(text), folded(phrase), keep=lambda extent: _is_whole(text, extent))
     )
 
 
@@ -45,11 +45,11 @@ def words_node(matcher: Matcher) -> Node:
     return whole_words(matcher.text) if isinstance(matcher, Phrase) else node_of(matcher)
 
 
-def _find_phrase(text: str, phrase: str, keep=lambda _: True) -> tuple[Extent, ...]:  # type: ignore[no-untyped-def]
+def _find_phrase(text: str, phrase: str, keep: Callable[[Extent], bool] | None = None) -> tuple[Extent, ...]:
     found, position = [], text.find(phrase)
     while position >= 0:
         extent = Extent(position, position + len(phrase))
-        accepted = keep(extent)
+        accepted = keep is None or keep(extent)
         if accepted:
             found.append(extent)
         position = text.find(phrase, position + (max(len(phrase), 1) if accepted else 1))
@@ -58,10 +58,9 @@ def _find_phrase(text: str, phrase: str, keep=lambda _: True) -> tuple[Extent, .
 
 @lru_cache(maxsize=4096)
 def _representative(character: str) -> str:
-    if character.isascii():
-        return character.lower()
-    orbit = fold(character)
-    return character if not orbit else min(orbit).lower()
+    # One character for one, so that places stay: `str.lower` makes two of some, such as `\u0130`.
+    first = min(fold(character))
+    return first.lower() if first.isascii() else first
 
 
 def _is_whole(text: str, extent: Extent) -> bool:

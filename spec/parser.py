@@ -81,7 +81,7 @@ def parse(source: Source) -> ParseResult:
             syntactic.extend(_explain(outcome, chunk, chunks[number + 1 : number + 2], source))
             continue
         module: ast.Module = outcome.value
-        if module.header is not None and (header is not None or items or number):
+        if module.header is not None and number:
             syntactic.append(syntax_errors.misplaced_header(module.header.span))
         elif module.header is not None:
             header = module.header
@@ -113,12 +113,11 @@ def _nesting(tokens: tuple[Token, ...]) -> int:
 
 def _deep_part(module: ast.Module) -> Span | None:
     """Return the span of the first node that stands too deep in the tree, found without recursion."""
-    waiting: list[tuple[object, int]] = [(module, 0)]
+    waiting: list[tuple[ast.Node, int]] = [(module, 0)]
     while waiting:
         node, depth = waiting.pop()
         if depth > MAXIMUM_DEPTH:
-            span: Span = node.span  # type: ignore[attr-defined]
-            return span
+            return node.span
         waiting.extend((child, depth + 1) for child in ast.children(node))
     return None
 

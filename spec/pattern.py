@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Final, Literal, Protocol, cast
 
 import re2
+
 from bylaw.spec.charset import (
     ALL,
     ASCII_DIGIT,
@@ -158,7 +159,11 @@ def parse_pattern(source: str, flags: str = "") -> Node:
 
 @lru_cache(maxsize=1024)
 def compile_pattern(source: str, flags: str = "") -> CompiledPattern:
-    """A google-re2 object for the same language as `parse_pattern(source, flags)`. Raises PatternError as that does."""
+    """A google-re2 object for the same language as `parse_pattern(source, flags)`. Raises PatternError as that does.
+
+    Its spans are those of the source given to RE2 directly, but for lazy repeats that may match nothing inside another
+    repeat, as in `(?:(a|)*?)*`: there RE2's choice depends on how the groups are written.
+    """
     try:
         return compile_node(parse_pattern(source, flags))
     except re2.error as error:

@@ -44,7 +44,7 @@ class Regulator:
 class PolicyExample:
     """A text or conversation that the author says complies with, or violates, a rule.
 
-    A text alone is the response; what the conversation before it would have said is then unknown.
+    A text alone (`is_text`) is the response; what the conversation before it would have said is then unknown.
     """
 
     rule: str
@@ -53,6 +53,7 @@ class PolicyExample:
     extent: Extent
     facts: tuple[tuple[str, FactValue], ...] = ()
     note: str | None = None
+    is_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)

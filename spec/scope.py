@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias
 
 from bylaw.spec import ast
 from bylaw.spec.errors import Diagnostic, Fix, Label, Severity
@@ -14,23 +16,38 @@ DEFAULT_LEVELS = ("root", "system", "developer", "user", "guideline")
 FACT_ROOTS = ("meta", "user", "session", "request")
 """The first part of the name of a fact that comes with a transcript."""
 
-SUBJECTS: Mapping[str, str] = {
-    "response": "response",
-    "prompt": "prompt",
-    "conversation": "conversation",
-    "system_prompt": "system",
-    "developer_prompt": "developer",
-}
+SUBJECTS: Mapping[str, str] = MappingProxyType(
+    {
+        "response": "response",
+        "prompt": "prompt",
+        "conversation": "conversation",
+        "system_prompt": "system",
+        "developer_prompt": "developer",
+    }
+)
 """How the author names a text, and the role that it has in a trace."""
 
-ParameterValue = float | str | bool | tuple[Matcher, ...]
+ParameterValue: TypeAlias = float | str | bool | tuple[Matcher, ...]
+Named: TypeAlias = ast.ParamDecl | ast.LexiconDecl | ast.DefineDecl | ast.RuleDecl | ast.ConceptDecl
+"""The declarations whose names share one space."""
+
+
+LARGEST_UNFOLDING = 100_000
+"""How many parts the definitions of one file may unfold to, all uses together."""
+DEEPEST_UNFOLDING = 60
+"""How deep the definitions that one sentence uses may nest, all together."""
+
+
+class Unresolved(Exception):
+    """A part of a sentence has no meaning; the diagnostic has already been recorded."""
 
 
 @dataclass
 class Messages:
-    """Collects diagnostics in the order in which they are found."""
+    """Collects diagnostics in the order in which they are found, and counts what definitions unfold to."""
 
     found: list[Diagnostic] = field(default_factory=list)
+    unfolded: int = 0
 
     def error(
         self,
@@ -42,33 +59,56 @@ class Messages:
         secondary: tuple[Label, ...] = (),
         notes: tuple[str, ...] = (),
         fix: Fix | None = None,
-        severity: Severity = Severity.ERROR,
     ) -> None:
-        self.found.append(Diagnostic(code, severity, message, Label(span, label), secondary, notes, fix))
+        """Records an error."""
+        self.found.append(Diagnostic(code, Severity.ERROR, message, Label(span, label), secondary, notes, fix))
 
-    def not_supported(self, what: str, span: Span) -> None:
+    def failure(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        label: str = "",
+        *,
+        secondary: tuple[Label, ...] = (),
+        notes: tuple[str, ...] = (),
+        fix: Fix | None = None,
+    ) -> Unresolved:
+        """Records an error; the caller raises what it gets back."""
+        self.error(code, message, span, label, secondary=secondary, notes=notes, fix=fix)
+        return Unresolved()
+
+    def not_supported(self, what: str, span: Span) -> Unresolved:
         """The language has this, this version cannot resolve it yet: an error, so that nothing is silently left out."""
-        self.error(
-            "P901",
-            f"{what} not supported yet",
-            span,
-            notes=("the text is understood, but this version cannot enforce or audit it",),
-        )
+        note = "the text is understood, but this version can neither enforce nor audit it"
+        self.error("P901", f"{what} not supported yet", span, notes=(note,))
+        return Unresolved()
 
-
-class Unresolved(Exception):
-    """A part of a sentence has no meaning; the diagnostic has already been recorded."""
+    def count_unfolding(self, definition: ast.DefineDecl, parts: int) -> None:
+        """Keeps definitions of definitions from growing without end. Raises Unresolved, with one diagnostic a file."""
+        is_first = self.unfolded <= LARGEST_UNFOLDING
+        self.unfolded += parts
+        if self.unfolded > LARGEST_UNFOLDING:
+            if is_first:
+                note = "definitions that use others several times each grow quickly; write the longest ones shorter"
+                message = f"the definitions of this file unfold to more than {LARGEST_UNFOLDING:,} parts"
+                self.error("P006", message, definition.name.span, "reached while unfolding this one", notes=(note,))
+            raise Unresolved
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Everything that a sentence may refer to by name."""
+    """Everything that a sentence may refer to by name.
+
+    `declared` are all named declarations of the file, `imported` the first parts of names that an import would bring.
+    """
 
     levels: tuple[str, ...]
     parameters: Mapping[str, ParameterValue]
     lexicons: Mapping[str, tuple[Matcher, ...]]
     definitions: Mapping[str, ast.DefineDecl]
-    spans: Mapping[str, Span]
+    declared: Mapping[str, Named]
+    imported: frozenset[str] = frozenset()
 
     def known(self) -> tuple[str, ...]:
         """All names that a sentence may use, for suggestions."""

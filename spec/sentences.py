@@ -1,6 +1,6 @@
 """Resolving sentences: syntax -> typed expressions.
 
-Each function records a diagnostic with the author's words and raises Unresolved where a part has no meaning, so that
+Each method records a diagnostic with the author's words and raises Unresolved where a part has no meaning, so that
 the caller can go on with the next clause and one run reports all mistakes.
 """
 
@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, NoReturn, cast
+from types import MappingProxyType
+from typing import Literal, cast
 
-from bylaw.spec import ast, catalog
-from bylaw.spec.errors import Fix, Label
+from bylaw.spec import ast, lookup
+from bylaw.spec.definitions import TOP, Place, unfold
 from bylaw.spec.expression import (
     And,
     Arithmetic,
     BooleanConstant,
     BooleanExpression,
+    BooleanFact,
     Compare,
     Count,
     Extent,
@@ -25,57 +27,51 @@ from bylaw.spec.expression import (
     Matcher,
     MessageRole,
     MessageText,
-    Not,
     NumberConstant,
     NumberExpression,
     NumberFact,
     Occurrences,
+    Operator,
     Or,
     Phrase,
-    Regex,
     TextConstant,
     TextExpression,
     negate,
 )
-from bylaw.spec.pattern import PatternError, parse_pattern
-from bylaw.spec.scope import FACT_ROOTS, SUBJECTS, Messages, Scope, Unresolved
+from bylaw.spec.scope import SUBJECTS, Messages, Scope, Unresolved
 from bylaw.spec.source import Span
 
 RESPONSE = MessageText("response")
 
-_UNSUPPORTED: Mapping[type, str] = {
-    ast.Part: "parts of a text (`every sentence of ...`) are",
-    ast.NthPart: "parts of a text (`paragraph 2 of ...`) are",
-    ast.ScoreOf: "scores of concepts are",
-    ast.CallTo: "rules about tool calls are",
-    ast.OutputOf: "rules about the output of tools are",
-    ast.MessageFrom: "rules about single messages are",
-    ast.IsAbout: "topics (`about ...`) are",
-    ast.IsInLanguage: "recognising languages is",
-    ast.Expresses: "concepts (`express ...`) are",
-    ast.Quotes: "`quote` is",
-    ast.Follows: "`follow` is",
-    ast.Precedes: "`precede` is",
-    ast.Occurs: "`occur` is",
-}
-
-
-@dataclass(frozen=True)
-class Binding:
-    """An argument of a definition, together with the names that were visible where it was written."""
-
-    value: ast.Expression
-    names: Mapping[str, Binding]
+_UNSUPPORTED: Mapping[type, str] = MappingProxyType(
+    {
+        ast.Part: "parts of a text (`every sentence of ...`) are",
+        ast.NthPart: "parts of a text (`paragraph 2 of ...`) are",
+        ast.ScoreOf: "scores of concepts are",
+        ast.CallTo: "rules about tool calls are",
+        ast.OutputOf: "rules about the output of tools are",
+        ast.MessageFrom: "rules about single messages are",
+        ast.IsAbout: "topics (`about ...`) are",
+        ast.IsInLanguage: "recognising languages is",
+        ast.Expresses: "concepts (`express ...`) are",
+        ast.Quotes: "`quote` is",
+        ast.Follows: "`follow` is",
+        ast.Precedes: "`precede` is",
+        ast.Occurs: "`occur` is",
+    }
+)
+_BOUNDS: Mapping[type, Operator] = MappingProxyType(
+    {ast.AtLeast: ">=", ast.AtMost: "<=", ast.Exactly: "==", ast.MoreThan: ">", ast.FewerThan: "<"}
+)
 
 
 @dataclass(frozen=True)
 class Sentences:
-    """Resolves the sentences of one file. `bindings` are the arguments of the definition that is being unfolded."""
+    """Resolves the sentences of one file; `place` tells which definition is being unfolded."""
 
     scope: Scope
     messages: Messages
-    bindings: Mapping[str, Binding]
-    unfolding: tuple[str, ...] = ()
+    place: Place = TOP
 
     # ------------------------------------------------------------------------------------------------- booleans
     def truth(self, expression: ast.Expression) -> BooleanExpression:
@@ -90,48 +86,50 @@ class Sentences:
             case ast.Bool(value):
                 return BooleanConstant(value)
             case ast.Compare(left, operator, right):
-                return self._compare(left, operator, right, expression.span)
+                return self._compare(left, cast(Operator, operator), right, expression.span)
             case ast.Claim(subject, verb, negated):
                 said = self.said_of(subject, verb)
                 return negate(said) if negated else said
             case ast.Call() | ast.Path():
-                unfolded = self._unfold(expression)
-                if unfolded is not None:
-                    return unfolded[0].truth(unfolded[1])
-                return self._truth_of_path(expression)
-        self._unsupported_or(expression, "this is not something that can be true or false")
+                inner = self._unfolded(expression)
+                return self._truth_of_name(expression) if inner is None else inner[0].truth(inner[1])
+        raise self._refuse(expression, "this is not something that can be true or false")
 
-    def _truth_of_path(self, expression: ast.Path | ast.Call) -> BooleanExpression:
+    def _truth_of_name(self, expression: ast.Path | ast.Call) -> BooleanExpression:
         if isinstance(expression, ast.Path):
             if isinstance(value := self.scope.parameters.get(expression.text), bool):
                 return BooleanConstant(value)
-            if expression.parts[0] in FACT_ROOTS and len(expression.parts) > 1:
-                return Holds("match", Fact(expression.text), (Phrase("true"),), extent=_extent(expression.span))
-            if expression.text in self.scope.known():
-                self._fail("P105", f"`{expression.text}` is not true or false by itself", expression.span)
-        self._unknown_name(_name_of(expression))
+            if lookup.is_fact(expression):
+                return BooleanFact(expression.text)
+        raise self._wrong_name(expression, "is not true or false by itself")
 
-    def _compare(self, left: ast.Expression, operator: str, right: ast.Expression, span: Span) -> BooleanExpression:
-        texts = [side for side in (left, right) if self._is_text_literal(side)]
-        if texts:
+    def _compare(
+        self, left: ast.Expression, operator: Operator, right: ast.Expression, span: Span
+    ) -> BooleanExpression:
+        for literal, subject in ((right, left), (left, right)):
+            if isinstance(literal, ast.Bool) and operator in ("==", "!="):
+                return _negated_if(literal.value is not (operator == "=="), self.truth(subject))
+            text = self._literal_text(literal)
+            if text is None:
+                continue
             if operator not in ("==", "!="):
-                self._fail("P105", "texts can be compared with `==` and `!=` only", span)
-            literal = texts[-1]
-            subject = self.text(left if literal is right else right)
-            holds = Holds("match", subject, (Phrase(self._text_literal(literal)),), extent=_extent(span))
-            return holds if operator == "==" else Not(holds)
-        symbol = cast(Literal["<", "<=", "==", "!=", ">=", ">"], operator)
-        return Compare(symbol, self.number(left), self.number(right), _extent(span))
+                raise self.messages.failure("P105", "texts can be compared with `==` and `!=` only", span)
+            holds = Holds("match", self.text(subject), (Phrase(text),), extent=_extent(span))
+            return holds if operator == "==" else negate(holds)
+        return self._comparison(operator, self.number(left), self.number(right), span, right.span)
 
-    def _is_text_literal(self, expression: ast.Expression) -> bool:
-        return isinstance(expression, ast.Text) or (
-            isinstance(expression, ast.Path) and isinstance(self.scope.parameters.get(expression.text), str)
-        )
-
-    def _text_literal(self, expression: ast.Expression) -> str:
-        if isinstance(expression, ast.Text):
-            return expression.value
-        return str(self.scope.parameters[cast(ast.Path, expression).text])
+    def _literal_text(self, expression: ast.Expression) -> str | None:
+        """The text that an expression spells out, directly or by name; None for anything else."""
+        match expression:
+            case ast.Text(value):
+                return value
+            case ast.Path() | ast.Call():
+                inner = self._unfolded(expression)
+                if inner is not None:
+                    return inner[0]._literal_text(inner[1])
+                known = self.scope.parameters.get(expression.text) if isinstance(expression, ast.Path) else None
+                return known if isinstance(known, str) else None
+        return None
 
     # -------------------------------------------------------------------------------------------------- verbs
     def said_of(self, subject: ast.Expression | None, verb: ast.VerbPhrase) -> BooleanExpression:
@@ -145,8 +143,9 @@ class Sentences:
                 return negate(self.said_of(subject, operand))
             case ast.IsBounded(bound, negated):
                 if subject is None:
-                    self._fail("P105", "a response is not a number", verb.span, "say what is counted: `have at most 50 words`")
-                return self._negated_if(negated, self._bounded(self.number(subject), bound, verb.span))
+                    note = "say what is counted, as in `must have at most 50 words`"
+                    raise self.messages.failure("P105", "a response is not a number", verb.span, notes=(note,))
+                return _negated_if(negated, self._bounded(self.number(subject), bound, verb.span))
         text = RESPONSE if subject is None else self.text(subject)
         return self._said_of_text(text, verb)
 
@@ -164,92 +163,124 @@ class Sentences:
             case ast.EndsWith(what):
                 return Holds("end_with", text, self.matchers(what), extent=extent)
             case ast.HasCount(bound, unit):
-                return self._bounded(Count(self._unit(unit), text), bound, verb.span)
+                return self._bounded(self._count(unit, text), bound, verb.span)
             case ast.HasNone(unit):
-                return Compare("<=", Count(self._unit(unit), text), NumberConstant(0.0), extent)
+                return Compare("<=", self._count(unit, text), NumberConstant(0.0), extent)
             case ast.HasSome(unit):
-                return Compare(">=", Count(self._unit(unit), text), NumberConstant(1.0), extent)
+                return Compare(">=", self._count(unit, text), NumberConstant(1.0), extent)
             case ast.IsIn(collection, negated):
-                return self._negated_if(negated, Holds("match", text, self.matchers(collection), extent=extent))
+                return _negated_if(negated, Holds("match", text, self.matchers(collection), extent=extent))
             case ast.IsProperty(name, matching, negated):
                 if matching is not None:
-                    self.messages.not_supported(f"`{name.text} matching ...` is", verb.span)
-                    raise Unresolved
-                return self._negated_if(negated, Holds(self._property(name), text, extent=extent))
-        self._unsupported_or(verb, "this cannot be said of a text")
+                    raise self.messages.not_supported(f"`{name.text} matching ...` is", verb.span)
+                holds = Holds(lookup.text_property(name, self.scope, self.messages), text, extent=extent)
+                return _negated_if(negated, holds)
+        raise self._refuse(verb, "this cannot be said of a text")
 
     def _found(
-        self, predicate: Literal["contain", "mention"], text: TextExpression, what: ast.Expression,
-        amount: ast.Amount | None, span: Span,
-    ) -> BooleanExpression:  # fmt: skip
+        self,
+        predicate: Literal["contain", "mention"],
+        text: TextExpression,
+        what: ast.Expression,
+        amount: ast.Amount | None,
+        span: Span,
+    ) -> BooleanExpression:
         matchers = self.matchers(what)
         match amount:
             case ast.Times(bound):
                 return self._bounded(Occurrences(predicate, text, matchers), bound, span)
             case ast.CountAmong(bound):
-                self.messages.not_supported("`at least n of` a set is", bound.span)
-                raise Unresolved
+                raise self.messages.not_supported("`at least n of` a set is", bound.span)
             case ast.Among(ast.Choice.ALL):
                 return Holds(predicate, text, matchers, "all", _extent(span))
             case ast.Among(ast.Choice.NONE):
-                return Not(Holds(predicate, text, matchers, "any", _extent(span)))
+                return negate(Holds(predicate, text, matchers, "any", _extent(span)))
         return Holds(predicate, text, matchers, "any", _extent(span))
 
     def _bounded(self, amount: NumberExpression, bound: ast.Bound, span: Span) -> BooleanExpression:
-        extent = _extent(span)
-        match bound:
-            case ast.AtLeast(value):
-                return Compare(">=", amount, self.number(value), extent)
-            case ast.AtMost(value):
-                return Compare("<=", amount, self.number(value), extent)
-            case ast.Exactly(value):
-                return Compare("==", amount, self.number(value), extent)
-            case ast.MoreThan(value):
-                return Compare(">", amount, self.number(value), extent)
-            case ast.FewerThan(value):
-                return Compare("<", amount, self.number(value), extent)
-            case ast.Between(low, high):
-                return And((
-                    Compare(">=", amount, self.number(low), extent), Compare("<=", amount, self.number(high), extent),
-                ))  # fmt: skip
+        if not isinstance(bound, ast.Between):
+            return self._comparison(_BOUNDS[type(bound)], amount, self.number(bound.value), span, bound.value.span)
+        low, high = self.number(bound.low), self.number(bound.high)
+        if isinstance(low, NumberConstant) and isinstance(high, NumberConstant) and low.value > high.value:
+            raise self.messages.failure("P105", f"nothing lies between {_shown(low)} and {_shown(high)}", bound.span)
+        return And(
+            (
+                self._comparison(">=", amount, low, span, bound.low.span),
+                self._comparison("<=", amount, high, span, bound.high.span),
+            )
+        )
+
+    def _comparison(
+        self, operator: Operator, left: NumberExpression, right: NumberExpression, span: Span, at: Span
+    ) -> BooleanExpression:
+        for counted, bound in ((left, right), (right, left)):
+            if not (isinstance(counted, (Count, Occurrences)) and isinstance(bound, NumberConstant)):
+                continue
+            if bound.value < 0 or bound.value != int(bound.value):
+                note = f"what is compared with it is a number of {_counted(counted)}"
+                raise self.messages.failure(
+                    "P105", f"{_shown(bound)} cannot be a count: counts are whole, from 0 up", at, notes=(note,)
+                )
+        return Compare(operator, left, right, _extent(span))
 
     # ------------------------------------------------------------------------------------------------ numbers
     def number(self, expression: ast.Expression) -> NumberExpression:
-        """A quantity. Raises Unresolved."""
+        """A quantity; what is known already is worked out. Raises Unresolved."""
         match expression:
             case ast.Number():
                 return NumberConstant(float(expression.amount))
             case ast.Negate(operand):
-                return Arithmetic("-", NumberConstant(0.0), self.number(operand))
+                return self._arithmetic(NumberConstant(0.0), "-", self.number(operand), expression.span)
             case ast.Arithmetic(left, operator, right):
                 symbol = cast(Literal["+", "-", "*", "/"], operator)
-                return Arithmetic(symbol, self.number(left), self.number(right))
+                return self._arithmetic(self.number(left), symbol, self.number(right), expression.span)
             case ast.NumberOf(counted, whole):
                 return self._number_of(counted, self.text(whole))
             case ast.Call() | ast.Path():
-                unfolded = self._unfold(expression)
-                if unfolded is not None:
-                    return unfolded[0].number(unfolded[1])
-                return self._number_of_path(expression)
-        self._unsupported_or(expression, "this is not a number")
+                inner = self._unfolded(expression)
+                return self._number_of_name(expression) if inner is None else inner[0].number(inner[1])
+        raise self._refuse(expression, "this is not a number")
 
-    def _number_of_path(self, expression: ast.Path | ast.Call) -> NumberExpression:
+    def _arithmetic(
+        self, left: NumberExpression, operator: Literal["+", "-", "*", "/"], right: NumberExpression, span: Span
+    ) -> NumberExpression:
+        if operator == "/" and right == NumberConstant(0.0):
+            raise self.messages.failure("P105", "a division by zero has no value", span)
+        if not (isinstance(left, NumberConstant) and isinstance(right, NumberConstant)):
+            return Arithmetic(operator, left, right)
+        match operator:
+            case "+":
+                value = left.value + right.value
+            case "-":
+                value = left.value - right.value
+            case "*":
+                value = left.value * right.value
+            case "/":
+                value = left.value / right.value
+        if value in (float("inf"), float("-inf")):
+            raise self.messages.failure("P105", "this number is too large", span)
+        return NumberConstant(value + 0.0)  # never -0.0
+
+    def _number_of_name(self, expression: ast.Path | ast.Call) -> NumberExpression:
         if isinstance(expression, ast.Path):
             value = self.scope.parameters.get(expression.text)
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                return NumberConstant(float(value))
-            if expression.parts[0] in FACT_ROOTS and len(expression.parts) > 1:
+            if isinstance(value, float):
+                return NumberConstant(value)
+            if lookup.is_fact(expression):
                 return NumberFact(expression.text)
-            if expression.text in self.scope.known():
-                self._fail("P105", f"`{expression.text}` is not a number", expression.span)
-        self._unknown_name(_name_of(expression))
+        raise self._wrong_name(expression, "is not a number")
 
-    def _number_of(self, counted: ast.Name | ast.Pattern | ast.Text | ast.ListLiteral, text: TextExpression) -> NumberExpression:
-        if isinstance(counted, ast.Name):
-            if counted.text in self.scope.lexicons:
-                return Occurrences("mention", text, self.scope.lexicons[counted.text])
-            return Count(self._unit(counted), text)
-        return Occurrences("contain", text, self.matchers(counted))
+    def _number_of(
+        self, counted: ast.Name | ast.Pattern | ast.Text | ast.ListLiteral, text: TextExpression
+    ) -> NumberExpression:
+        if not isinstance(counted, ast.Name):
+            return Occurrences("contain", text, self.matchers(counted))
+        if counted.text in self.place.bindings or counted.text in self.scope.lexicons:
+            return Occurrences("mention", text, self.matchers(ast.Path(counted.text, counted.span)))
+        return self._count(counted, text)
+
+    def _count(self, unit: ast.Name, text: TextExpression) -> Count:
+        return Count(lookup.unit(unit, self.scope, self.messages), text)
 
     # -------------------------------------------------------------------------------------------------- texts
     def text(self, expression: ast.Expression) -> TextExpression:
@@ -258,153 +289,113 @@ class Sentences:
             case ast.Text(value):
                 return TextConstant(value)
             case ast.Call() | ast.Path():
-                unfolded = self._unfold(expression)
-                if unfolded is not None:
-                    return unfolded[0].text(unfolded[1])
-                if isinstance(expression, ast.Path):
-                    if expression.text in SUBJECTS:
-                        return MessageText(cast(MessageRole, SUBJECTS[expression.text]))
-                    if isinstance(value := self.scope.parameters.get(expression.text), str):
-                        return TextConstant(value)
-                    if expression.parts[0] in FACT_ROOTS and len(expression.parts) > 1:
-                        return Fact(expression.text)
-                    if expression.text in self.scope.known():
-                        self._fail("P105", f"`{expression.text}` is not a text", expression.span)
-                self._unknown_name(_name_of(expression))
-        self._unsupported_or(expression, "this is not a text")
+                inner = self._unfolded(expression)
+                return self._text_of_name(expression) if inner is None else inner[0].text(inner[1])
+        raise self._refuse(expression, "this is not a text")
+
+    def _text_of_name(self, expression: ast.Path | ast.Call) -> TextExpression:
+        if isinstance(expression, ast.Path):
+            if expression.text in SUBJECTS:
+                return MessageText(cast(MessageRole, SUBJECTS[expression.text]))
+            if isinstance(value := self.scope.parameters.get(expression.text), str):
+                return TextConstant(value)
+            if lookup.is_fact(expression):
+                return Fact(expression.text)
+        raise self._wrong_name(expression, "is not a text")
 
     # ----------------------------------------------------------------------------------------------- matchers
     def matchers(self, expression: ast.Expression) -> tuple[Matcher, ...]:
         """What to look for: a text, a pattern, a list, a lexicon or a parameter. Raises Unresolved."""
         match expression:
             case ast.Text(value):
-                if value == "":
-                    self._fail("P105", "an empty text is found everywhere", expression.span)
-                return (Phrase(value),)
-            case ast.Pattern(source, flags):
-                return (self._regex(source, flags, expression.span),)
+                return (self._phrase(value, expression.span),)
+            case ast.Pattern():
+                return (lookup.pattern(expression, self.messages),)
             case ast.ListLiteral(items):
                 if not items:
-                    self._fail("P105", "this list is empty, so nothing could be found", expression.span)
-                return tuple(matcher for item in items for matcher in self.matchers(item))
-            case ast.Path(text) if text in self.bindings:
-                binding = self.bindings[text]
-                return replace(self, bindings=binding.names).matchers(binding.value)
-            case ast.Path(text) if text in self.scope.lexicons:
-                return self.scope.lexicons[text]
-            case ast.Path(text) if isinstance(self.scope.parameters.get(text), str):
-                return (Phrase(str(self.scope.parameters[text])),)
-            case ast.Path(text) if isinstance(self.scope.parameters.get(text), tuple):
-                return cast("tuple[Matcher, ...]", self.scope.parameters[text])
-            case ast.Path(text):
-                if text in self.scope.known() or text.split(".")[0] in FACT_ROOTS:
-                    self._fail("P105", f"`{text}` is not a text, pattern or lexicon to look for", expression.span)
-                self._unknown_name(ast.Name(text, expression.span))
-        self._unsupported_or(expression, "only a text, a pattern, a list or a lexicon can be looked for")
+                    raise self.messages.failure(
+                        "P105", "this list is empty, so nothing could be found", expression.span
+                    )
+                return tuple(dict.fromkeys(matcher for item in items for matcher in self.matchers(item)))
+            case ast.Call() | ast.Path():
+                inner = self._unfolded(expression)
+                return self._matchers_of_name(expression) if inner is None else inner[0].matchers(inner[1])
+        raise self._refuse(expression, "only a text, a pattern, a list or a lexicon can be looked for")
 
-    def _regex(self, source: str, flags: str, span: Span) -> Regex:
-        try:
-            parse_pattern(source, flags)
-        except PatternError as error:
-            # The source of a pattern stands between slashes, exactly as written.
-            start = min(span.start + 1 + error.offset, span.end - 1)
-            self.messages.error("P107", f"this pattern cannot be used: {error.message}", Span(start, max(start + error.length, start + 1)))
-            raise Unresolved from None
-        return Regex(source, flags)
+    def _matchers_of_name(self, expression: ast.Path | ast.Call) -> tuple[Matcher, ...]:
+        if isinstance(expression, ast.Path):
+            if expression.text in self.scope.lexicons:
+                return self.scope.lexicons[expression.text]
+            value = self.scope.parameters.get(expression.text)
+            if isinstance(value, str):
+                return (self._phrase(value, expression.span),)
+            if isinstance(value, tuple):
+                return value
+            if lookup.is_fact(expression) or expression.text in SUBJECTS:
+                what = f"looking for a text that comes with the conversation (`{expression.text}`) is"
+                raise self.messages.not_supported(what, expression.span)
+        raise self._wrong_name(expression, "is not a text, pattern or lexicon to look for")
 
-    # ------------------------------------------------------------------------------------------ catalog names
-    def _unit(self, name: ast.Name) -> str:
-        known = catalog.names("units")
-        if name.text not in known:
-            nearest = catalog.nearest(name.text, known)
-            self.messages.error(
-                "P102", f"`{name.text}` is not something that can be counted", name.span,
-                notes=(f"countable are {', '.join(known)}",),
-                fix=None if nearest is None else Fix(f"write `{nearest}`", name.span, nearest),
-            )  # fmt: skip
-            raise Unresolved
-        return name.text
+    def _phrase(self, text: str, span: Span) -> Phrase:
+        if text == "":
+            raise self.messages.failure("P105", "an empty text is found everywhere", span)
+        return Phrase(text)
 
-    def _property(self, name: ast.Name) -> str:
-        known = tuple(n for n in catalog.names("predicates") if not catalog.predicate(n).takes_matchers)
-        if name.text not in known:
-            nearest = catalog.nearest(name.text, known)
-            self.messages.error(
-                "P103", f"a text cannot be `{name.text}`", name.span,
-                notes=(f"a text can be {', '.join(known)}",),
-                fix=None if nearest is None else Fix(f"write `{nearest}`", name.span, nearest),
-            )  # fmt: skip
-            raise Unresolved
-        return name.text
+    # -------------------------------------------------------------------------------------------------- names
+    def check(self, expression: ast.Expression) -> None:
+        """Resolves an expression as whatever it can be. Raises Unresolved."""
+        match expression:
+            case ast.Number() | ast.Arithmetic() | ast.Negate() | ast.NumberOf() | ast.ScoreOf():
+                self.number(expression)
+            case ast.Text():
+                self.text(expression)
+            case ast.Pattern() | ast.ListLiteral():
+                self.matchers(expression)
+            case ast.Call() | ast.Path():
+                inner = self._unfolded(expression)
+                if inner is not None:
+                    inner[0].check(inner[1])
+                elif isinstance(expression, ast.Call) or not (
+                    expression.text in self.scope.known() or lookup.is_fact(expression)
+                ):
+                    raise self._wrong_name(expression, "cannot be used here")
+            case _:
+                self.truth(expression)
 
-    # -------------------------------------------------------------------------------------------- definitions
-    def _unfold(self, expression: ast.Path | ast.Call) -> tuple[Sentences, ast.Expression] | None:
-        """The body of a definition with its arguments bound, or the argument that a name is bound to."""
-        name = _name_of(expression)
-        if isinstance(expression, ast.Path) and name.text in self.bindings:
-            binding = self.bindings[name.text]
-            return replace(self, bindings=binding.names), binding.value
-        definition = self.scope.definitions.get(name.text)
-        if definition is None:
-            return None
-        if name.text in self.unfolding:
-            self._fail("P109", f"`{name.text}` is defined by itself", name.span, notes=(" -> ".join((*self.unfolding, name.text)),))
-        bindings = self._bind(definition, expression)
-        return replace(self, bindings=bindings, unfolding=(*self.unfolding, name.text)), definition.body
+    def _unfolded(self, expression: ast.Path | ast.Call) -> tuple[Sentences, ast.Expression] | None:
+        found = unfold(expression, self.place, self.scope, self.messages)
+        return None if found is None else (replace(self, place=found[1]), found[0])
 
-    def _bind(self, definition: ast.DefineDecl, use: ast.Path | ast.Call) -> dict[str, Binding]:
-        parameters = definition.parameters or ()
-        arguments = use.arguments if isinstance(use, ast.Call) else ()
-        bound: dict[str, Binding] = {}
-        for position, argument in enumerate(arguments):
-            if argument.name is None:
-                name = parameters[position].name.text if position < len(parameters) else ""
-            else:
-                name = argument.name.text
-            if name not in {p.name.text for p in parameters} or name in bound:
-                self._fail("P110", f"`{definition.name.text}` has no place for this argument", argument.span, secondary=(Label(definition.name.span, "defined here"),))
-            bound[name] = Binding(argument.value, self.bindings)
-        for parameter in parameters:
-            if parameter.name.text not in bound:
-                if parameter.default is None:
-                    self._fail("P110", f"`{definition.name.text}` needs a value for `{parameter.name.text}`", use.span, secondary=(Label(parameter.span, "declared here"),))
-                bound[parameter.name.text] = Binding(parameter.default, {})
-        return bound
+    def _wrong_name(self, expression: ast.Path | ast.Call, what: str) -> Unresolved:
+        """Refuses a name: one that is known `what`, another one is unknown."""
+        if isinstance(expression, ast.Call):
+            name = expression.function
+            if name.text in self.scope.known():
+                return self.messages.failure("P110", f"`{name.text}` takes no arguments", expression.span)
+        else:
+            name = ast.Name(expression.text, expression.span)
+            if name.text in self.scope.known() or lookup.is_fact(expression):
+                return self.messages.failure("P105", f"`{name.text}` {what}", name.span)
+        return lookup.unknown(name, self.scope, self.messages)
 
-    # ------------------------------------------------------------------------------------------------- errors
-    def _unknown_name(self, name: ast.Name) -> NoReturn:
-        if name.text.split(".")[0] in ("it", "agents", "std", "spec") and "." in name.text:
-            self.messages.not_supported(f"names from elsewhere (`{name.text}`) are", name.span)
-            raise Unresolved
-        nearest = catalog.nearest(name.text, self.scope.known())
-        declared = self.scope.spans.get(nearest or "")
-        self.messages.error(
-            "P101", f"there is nothing called `{name.text}`", name.span, "not defined in this file",
-            secondary=() if declared is None else (Label(declared, "did you mean this one?"),),
-            notes=(f"facts that come with a conversation begin with {', '.join(f'`{root}.`' for root in FACT_ROOTS)}",),
-            fix=None if nearest is None else Fix(f"write `{nearest}`", name.span, nearest),
-        )  # fmt: skip
-        raise Unresolved
-
-    def _unsupported_or(self, node: ast.Expression | ast.Verb, otherwise: str) -> NoReturn:
+    def _refuse(self, node: ast.Expression | ast.Verb, otherwise: str) -> Unresolved:
         """Tells a construct that later versions resolve from one that has no meaning here."""
         for part in ast.walk(node):
             if type(part) in _UNSUPPORTED:
-                self.messages.not_supported(_UNSUPPORTED[type(part)], node.span)
-                raise Unresolved
-        self._fail("P105", otherwise, node.span)
-
-    def _fail(self, code: str, message: str, span: Span, label: str = "", *, secondary: tuple[Label, ...] = (), notes: tuple[str, ...] = ()) -> NoReturn:
-        self.messages.error(code, message, span, label, secondary=secondary, notes=notes)
-        raise Unresolved
-
-    @staticmethod
-    def _negated_if(negated: bool, expression: BooleanExpression) -> BooleanExpression:
-        return negate(expression) if negated else expression
+                return self.messages.not_supported(_UNSUPPORTED[type(part)], node.span)
+        return self.messages.failure("P105", otherwise, node.span)
 
 
-def _name_of(expression: ast.Path | ast.Call) -> ast.Name:
-    return expression.function if isinstance(expression, ast.Call) else ast.Name(expression.text, expression.span)
+def _negated_if(negated: bool, expression: BooleanExpression) -> BooleanExpression:
+    return negate(expression) if negated else expression
+
+
+def _counted(counted: Count | Occurrences) -> str:
+    return counted.unit.replace("_", " ") if isinstance(counted, Count) else "times that something is found"
+
+
+def _shown(number: NumberConstant) -> str:
+    return f"`{number.value:g}`"
 
 
 def _extent(span: Span) -> Extent:

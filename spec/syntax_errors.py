@@ -18,6 +18,7 @@ _SHOWN_LENGTH = 40
 
 _VERBS = words("FIND MATCH START_WITH END_WITH HAVE BE EXPRESS QUOTE FOLLOW PRECEDE OCCUR")
 _RULE_WORDS = words("MUST MUST_NOT SHOULD SHOULD_NOT MAY NEED_NOT MODAL_TRAP")
+_PLAIN_RULE_WORDS = words("must should may")
 _COMPARISONS = words("EQUAL UNEQUAL LESS LESS_EQUAL MORE MORE_EQUAL")
 _TEXTS = words("STRING LONG_STRING STRING_TRAP")
 _NUMBERS = words("INT DECIMAL PERCENT")
@@ -26,6 +27,9 @@ _VALUES = _NOUNS | _TEXTS | _NUMBERS | {"REGEX", "LSQB", "TRUE_FALSE", "MINUS", 
 _BOUNDS = words("AT_LEAST AT_MOST EXACTLY MORE_THAN FEWER_THAN BETWEEN")
 _CLAUSES = words(
     "WHEN UNLESS BECAUSE SOURCE OVERRIDES WAIVABLE_BY WAIVABLE NOT_WAIVABLE ENFORCE ON_VIOLATION LIMIT PREFER VERDICT"
+)
+_SENTENCE_STARTS = words(
+    "when unless because source overrides waivable not enforce on limit prefer complies violates skips waived"
 )
 _DECLARATIONS = words("IMPORT LEVELS PARAM LEXICON CONCEPT_KIND DEFINE RULE EXCEPTION APPLY EXAMPLES TEST AT POLICY")
 
@@ -76,7 +80,7 @@ def explain(failure: Failure, source: Source, tables: Tables) -> Diagnostic:
     """Return what is wrong where a parse stopped."""
     if failure.found.type == UNKNOWN:
         return _unknown_character(failure.found)
-    return _stated_fact(failure) or _general(failure, source, tables)
+    return _capital_rule_word(failure) or _stated_fact(failure) or _general(failure, source, tables)
 
 
 def unclosed_brace(chunk: Chunk, source: Source, following: int | None) -> Diagnostic:
@@ -135,7 +139,7 @@ def _article(word: str) -> str:
 
 def first_word(source: Source, offset: int) -> int:
     """Return the offset of the first character from here on that is neither white space nor in a comment."""
-    match = re.compile(r"(?:\s+|#[^\n]*)*").match(source.text, offset)
+    match = re.compile(r"(?:\s++|#[^\n]*+)*+").match(source.text, offset)
     return match.end() if match else offset
 
 
@@ -148,6 +152,19 @@ def _unknown_character(found: Token) -> Diagnostic:
     if found.text.isdigit():
         return _error("P005", "a number runs into what follows", label, (), ("put a blank between the two",))
     return _error("P008", f"`{found.text}` has no meaning here", label)
+
+
+def _capital_rule_word(failure: Failure) -> Diagnostic | None:
+    """Return P202 for `Must` and the like, which read as names."""
+    if "MUST" not in failure.expected:
+        return None
+    for token in (failure.found, *failure.tokens[-1:]):
+        wanted = token.text.lower()
+        if token.type == "NAME" and wanted in _PLAIN_RULE_WORDS and token.text != wanted:
+            notes = ("rule words are written in lower case, or all in capitals",)
+            fix = Fix(f"write `{wanted}`", token.span, wanted, safe=True)
+            return _error("P202", f"`{token.text}` is not one of the six rule words", Label(token.span), (), notes, fix)
+    return None
 
 
 def _stated_fact(failure: Failure) -> Diagnostic | None:
@@ -192,6 +209,10 @@ def _general(failure: Failure, source: Source, tables: Tables) -> Diagnostic:
         notes = ("a condition states a fact: write `contains`, not `must contain`",)
     elif found.type == "SLASH" and "REGEX" in expected:
         notes = ("a pattern stands between two `/` on one line and does not start with a blank (write `[ ]` for one)",)
+    elif found.type in _NUMBERS and "AT_LEAST" in expected:
+        notes = ("say `at least`, `at most` or `exactly` before the number",)
+    elif fix is None and "MUST" in expected and failure.tokens:
+        fix = _meant_word(failure.tokens[-1], _SENTENCE_STARTS)
     message = f"expected {wanted}{after}, but found {_quoted(found.text)}"
     return _error("P005", message, Label(found.span), (), notes, fix)
 
@@ -222,11 +243,14 @@ def _quoted(text: str) -> str:
 
 def _meant_keyword(found: Token, expected: frozenset[str], tables: Tables) -> Fix | None:
     """Return the keyword that a word here was probably meant to be."""
+    known = {word for word, found_by in tables.phrases.items() if any(name in expected for name, _ in found_by)}
+    return _meant_word(found, frozenset(word for word in known if not word.isupper() and len(word) > 1))
+
+
+def _meant_word(found: Token, known: frozenset[str]) -> Fix | None:
     if not found.text[:1].isalpha():
         return None
     from difflib import get_close_matches  # only wrong input pays for it
 
-    known = {word for word, found_by in tables.phrases.items() if any(name in expected for name, _ in found_by)}
-    known -= {word for word in known if word.isupper() or len(word) < 2}
     near = get_close_matches(found.text.lower(), sorted(known), n=1, cutoff=0.75)
     return Fix(f"write `{near[0]}`", found.span, near[0]) if near else None

@@ -50,7 +50,13 @@ _MEANT = MappingProxyType(
         "might not": ast.RuleWord.NEED_NOT,
     }
 )
-_NEGATIVE = frozenset({ast.RuleWord.MUST_NOT, ast.RuleWord.SHOULD_NOT, ast.RuleWord.NEED_NOT})
+_NEGATIVE_WORDS = MappingProxyType(
+    {
+        ast.RuleWord.MUST_NOT: ("allowed", "forbidden"),
+        ast.RuleWord.SHOULD_NOT: ("wanted", "unwanted"),
+        ast.RuleWord.NEED_NOT: ("required", "optional"),
+    }
+)
 _TRADED = frozenset({ast.RuleWord.SHOULD, ast.RuleWord.SHOULD_NOT})
 _SOFTER = MappingProxyType({ast.RuleWord.MUST: "should", ast.RuleWord.MUST_NOT: "should not"})
 _AND = re.compile(r"\band\b")
@@ -157,7 +163,7 @@ class TreeBuilder(TermBuilder):
                 note = "permissions are not traded off; only should and prefer are"
             fix = Fix("delete `weight ...`", weight.span, "")
             self.report("P204", f"a `{word}` rule has no weight", Label(weight.span, advice), note, fix=fix)
-        if word in _NEGATIVE:
+        if word in _NEGATIVE_WORDS:
             self._check_negative(word, body)
         return ast.Norm(children[0] if at else None, modality, body, weight, span)
 
@@ -186,10 +192,8 @@ class TreeBuilder(TermBuilder):
             "P203",
             f"`{word} ... and ...` can be read two ways",
             Label(phrase.span, "neither of these, or not both together?"),
-            f"write `{word} A or B` when neither is meant"
-            if word is ast.RuleWord.NEED_NOT
-            else f"write `{word} A or B` when neither is allowed",
-            f"write two rules, or `when A` and `{word} B`, when only the combination is meant",
+            f"write `{word} A or B` when neither is {_NEGATIVE_WORDS[word][0]}",
+            f"write two rules, or `when A` and `{word} B`, when only the combination is {_NEGATIVE_WORDS[word][1]}",
             fix=Fix("replace `and` by `or`", phrase.span, replacement),
         )
 

@@ -9,6 +9,9 @@ import sys
 from math import inf
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bylaw.compiler.automata.algebra import (
     any_witness,
     common,
@@ -41,8 +44,6 @@ from bylaw.compiler.automata.partition import StateLimit
 from bylaw.spec.charset import ASCII_DIGIT, RE2_SPACE, CharSet
 from bylaw.spec.machine import CountingMachine
 from bylaw.spec.pattern import compile_pattern, literal, parse_pattern, whole_words
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 A, B = CharSet.of("aα"), CharSet.of("b")
 ALPHABET = Alphabet.of([A, B])

@@ -8,9 +8,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
 from bylaw.runtime.models import ModelError, Vocabulary, load_model, sample_base
 from bylaw.runtime.models.interface import collapse_end, draw, row_uniforms
 from bylaw.runtime.models.tokenbytes import SELF_TEST, read_vocabulary, verify_vocabulary
@@ -65,7 +67,7 @@ def test_random_numbers_belong_to_the_row() -> None:
         row_uniforms(-1, 0, [(0, 0)], 1)
 
 
-def byte_level_tokenizer() -> object:
+def byte_level_tokenizer() -> Any:
     tokenizers = pytest.importorskip("tokenizers")
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -78,17 +80,17 @@ def byte_level_tokenizer() -> object:
 
 def test_byte_level_tokens() -> None:
     tokenizer = byte_level_tokenizer()
-    vocabulary = read_vocabulary(json.loads(tokenizer.to_str()), 310, frozenset({0}))  # type: ignore[attr-defined]
-    verify_vocabulary(vocabulary, lambda text: tokenizer.encode(text).ids)  # type: ignore[attr-defined]
+    vocabulary = read_vocabulary(json.loads(tokenizer.to_str()), 310, frozenset({0}))
+    verify_vocabulary(vocabulary, lambda text: tokenizer.encode(text).ids)
     assert len(vocabulary) == 310
     assert vocabulary.token_bytes[0] is None
     assert {piece for piece in vocabulary.token_bytes if piece and len(piece) == 1} == {bytes([b]) for b in range(256)}
     wrong = list(vocabulary.token_bytes)
-    wrong[tokenizer.encode(SELF_TEST[0]).ids[0]] = b"?"  # type: ignore[attr-defined]
+    wrong[tokenizer.encode(SELF_TEST[0]).ids[0]] = b"?"
     with pytest.raises(ModelError, match="does not give back the bytes"):
         verify_vocabulary(
             Vocabulary(tuple(wrong), frozenset()),
-            lambda text: tokenizer.encode(text).ids,  # type: ignore[attr-defined]
+            lambda text: tokenizer.encode(text).ids,
         )
 
 
@@ -96,6 +98,34 @@ def test_other_tokenizers_are_refused() -> None:
     description = {"model": {"type": "WordPiece", "vocab": {"a": 0}}, "decoder": {"type": "WordPiece"}}
     with pytest.raises(ModelError, match="WordPiece"):
         read_vocabulary(description, 1, frozenset())
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "mistral"])
+def test_padding_and_caches_of_other_architectures(kind: str, tmp_path: Path) -> None:
+    """Absolute positions (GPT-2), a sliding window (Mistral); a byte-level tokenizer, two end tokens."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 304, "eos_token_id": 7}
+    extra = {"intermediate_size": 48, "num_key_value_heads": 1, "sliding_window": 6} if kind == "mistral" else {}
+    config = transformers.AutoConfig.for_model(kind, **sizes, **extra, bos_token_id=0, max_position_embeddings=64)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=byte_level_tokenizer(), eos_token="<end>")
+    fast.save_pretrained(tmp_path)
+    model = load_model(tmp_path)
+    assert model.vocabulary.eos_ids == {0, 7}
+    with pytest.raises(ModelError, match="no beginning-of-text"):
+        model.encode_chat(())
+    rows = [[*range(10, 10 + length)] for length in (3, 9, 14)]
+    session = model.session([tuple(row) for row in rows])
+    for step in range(8):
+        tokens = np.array([30 + step, 50 + step, 70 + step])
+        session.advance(tokens)
+        rows = [[*row, int(token)] for row, token in zip(rows, tokens, strict=True)]
+        if step == 3:
+            session.select(np.array([1, 1, 0]))
+            rows = [rows[1], rows[1], rows[0]]
+    alone = np.concatenate([model.session([tuple(row)]).log_probs() for row in rows])
+    possible = np.isfinite(alone)
+    assert session.log_probs()[possible] == pytest.approx(alone[possible], abs=1e-4)
 
 
 @needs_stories
@@ -211,6 +241,13 @@ def test_broken_directories_are_model_errors(tmp_path: Path) -> None:
             (broken / file).write_text(content)
         with pytest.raises(ModelError, match=message):
             load_model(broken)
+    masked = damaged(tmp_path, "masked")
+    config = json.loads((masked / "config.json").read_text())
+    (masked / "config.json").write_text(json.dumps(config | {"architectures": ["RobertaForMaskedLM"]}))
+    with pytest.raises(ModelError, match="`RobertaForMaskedLM`, which is not a causal language model"):
+        load_model(masked)
+    with pytest.raises(ModelError, match="the device `nowhere` cannot be used"):
+        load_model(STORIES, device="nowhere")
     with pytest.raises(ModelError, match="temperature"):
         load_model(STORIES, temperature=0.0)
 

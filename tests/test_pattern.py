@@ -10,6 +10,9 @@ from contextlib import suppress
 
 import pytest
 import re2
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bylaw.compiler.automata.build import language, occurrences
 from bylaw.spec.charset import ALL, EMPTY, RE2_SPACE, CharSet, fold, folded, word_characters
 from bylaw.spec.machine import CountingMachine
@@ -25,8 +28,6 @@ from bylaw.spec.pattern import (
     render,
     whole_words,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 LETTERS = "abA \né1_"
 

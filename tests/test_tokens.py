@@ -7,6 +7,9 @@ from math import inf
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bylaw.compiler.automata import tokens as tokens_module
 from bylaw.compiler.automata.algebra import intersect
 from bylaw.compiler.automata.alphabet import Alphabet
@@ -18,8 +21,6 @@ from bylaw.compiler.automata.tokens import TokenAutomaton, Utf8
 from bylaw.spec.charset import RE2_SPACE, CharSet
 from bylaw.spec.machine import CountingMachine
 from bylaw.spec.pattern import literal, parse_pattern, whole_words
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 WORDS = CountingMachine((RE2_SPACE,), (((0, 0), (1, 1)), ((0, 0), (1, 0))), (0, 0))
 SPLIT = Alphabet.of(

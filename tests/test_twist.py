@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from string import ascii_letters
 
 import numpy as np
 import pytest
+
 from bylaw.compiler.automata.build import language, occurrences
 from bylaw.compiler.automata.counts import Valued, add, linear, scale, support
 from bylaw.compiler.automata.tokens import TokenAutomaton
@@ -106,7 +107,7 @@ def test_value_is_the_backward_programme_of_the_smoothed_law(samples: list[Sampl
 
 def prefixes(automaton: TokenAutomaton, length: int) -> dict[tuple[int, ...], int]:
     """All token sequences of a length that are not forbidden, with their states."""
-    found = {(): automaton.start}
+    found: dict[tuple[int, ...], int] = {(): automaton.start}
     for _ in range(length):
         found = {
             (*tokens, token): int(state)
@@ -128,10 +129,9 @@ def accepted(automaton: TokenAutomaton, tokens: tuple[int, ...]) -> bool:
 @pytest.mark.parametrize(
     "build", [lambda a: build_twist(a, VOCABULARY, SAMPLES, 5), lambda a: uniform_twist(a, VOCABULARY, 5)]
 )
-def test_reachability_is_exact_inside_characters_too(build: object) -> None:
+def test_reachability_is_exact_inside_characters_too(build: Callable[[TokenAutomaton], Twist]) -> None:
     automaton = TokenAutomaton(group(), PIECES)
-    assert callable(build)
-    twist: Twist = build(automaton)
+    twist = build(automaton)
     regular = range(6)
     endings = [tokens for k in range(3) for tokens in itertools.product(regular, repeat=k)]
     for tokens, state in prefixes(automaton, 2).items():

@@ -15,11 +15,12 @@ from math import inf
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
+
 from bylaw.compiler.automata.alphabet import Alphabet
 from bylaw.compiler.automata.counts import Valued, support, trim
 from bylaw.compiler.automata.dfa import Dfa
 from bylaw.compiler.automata.partition import StateLimit
-from numpy.typing import NDArray
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]

@@ -19,6 +19,10 @@ from bylaw.runtime.cli.shared import (
 )
 
 
+SMALL_MODEL = 20_000_000
+"""Parameters."""
+
+
 @click.command("run")
 @click.argument("rules", type=click.Path())
 @click.option("--model", help="A Hugging Face model: a folder, or an id with --allow-download. Without it the small model that comes with bylaw answers.")
@@ -79,6 +83,7 @@ def _run(compiled, read, path, model_name, temperature, allow_download, numbers,
     settings = RunSettings(samples, particles, responses, max_tokens, seed)
     try:
         model = load_model(model_name or default_model_path(), temperature=temperature, allow_download=allow_download)
+        _use_one_thread_if_small(model)
         with _Bars() as bars:
             record = run_policy(compiled, read.traces, str(path), model, settings, bars)
     except ModelError as error:
@@ -101,6 +106,14 @@ def _run(compiled, read, path, model_name, temperature, allow_download, numbers,
     for file in written:
         click.echo(f"wrote {file}", err=True)
     raise SystemExit(_code(record, bool(read.problems)))
+
+
+def _use_one_thread_if_small(model) -> None:  # type: ignore[no-untyped-def]
+    """The matrices of a small model are done before a second thread wakes up; waiting for it costs more than it brings."""
+    import torch
+
+    if model.parameters < SMALL_MODEL:
+        torch.set_num_threads(1)
 
 
 def _code(record, left_out: bool) -> int:  # type: ignore[no-untyped-def]

@@ -1,5 +1,4 @@
-"""The twisted proposal, run forward in batches: shared by the decoders, which draw, and by teacher forcing, which is
-told.
+"""The twisted proposal, run forward in batches, by the decoders, which draw, and by teacher forcing, which is told.
 
 q(w | h) ∝ p0(w | h) · Π_g e^{r_g(w)} V̂_g(next_g, tokens left),   q(end | h) ∝ p0(end | h) · Π_g e^{final_g(h)}.
 With `masked` the factors are replaced by the indicator that all of them are positive: plain masking.
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+
 from bylaw.compiler.automata.counts import trim
 from bylaw.runtime.decoders.interface import (
     DecodeError,
@@ -33,7 +34,6 @@ from bylaw.runtime.models.interface import (
     row_uniforms,
 )
 from bylaw.runtime.twist import StateArray, Twist
-from numpy.typing import NDArray
 
 Choose: TypeAlias = Callable[[IntArray, int, FloatArray], tuple[IntArray, FloatArray]]
 """(rows [n], step, scores [n, V]) -> (chosen tokens [n], log Σ exp(scores) [n])."""
@@ -41,10 +41,10 @@ Choose: TypeAlias = Callable[[IntArray, int, FloatArray], tuple[IntArray, FloatA
 
 @dataclass(frozen=True, eq=False)
 class Paths:
-    """N finished paths of the proposal. `tokens` [N, cap], the first `lengths` [N] of each row count; log arrays [N] in
-    nats.
+    """N finished paths of the proposal; log arrays [N] in nats.
 
-    `dead` [N]: no token was left that all groups allow. `log_q` is −inf where a forced token could not be proposed.
+    `tokens` [N, cap]: the first `lengths` [N] of each row count. `dead` [N]: no token was left that all groups allow.
+    `log_q` is −inf where a forced token could not be proposed.
     """
 
     tokens: IntArray
@@ -194,8 +194,13 @@ def draw_paths(
     """For each task: its particles of positive weight, the number of dead ends, the number the residual refused."""
     if particles < 1 or batch_size < 1:
         raise DecodeError("decoding needs one particle and one row in a batch at least")
+    checked: set[tuple[int, ...]] = set()
     for task in tasks:
-        check(task, model, max_tokens)
+        # comparing large automata takes a while, and most tasks share theirs
+        parts = tuple(id(part) for part in (*task.law.groups, None, *task.twists))
+        if parts not in checked:
+            check(task, model, max_tokens)
+            checked.add(parts)
     results: list[tuple[list[RegulatedSample], list[int], list[int]]] = [([], [], []) for _ in tasks]
     for keys in batches(tasks, particles, batch_size):
         uniforms = row_uniforms(seed, PARTICLE_STREAM, keys, max_tokens)
@@ -271,13 +276,12 @@ def proposal_log_prob(
     batch_size: int = 64,
     masked: bool = False,
 ) -> FloatArray:
-    """[N] log q(sequence | prompt) in nats of given responses under the twisted proposal; −inf where q cannot produce
-    one.
+    """[N] log q(sequence | prompt) in nats of given responses under the twisted proposal; −inf where it has none.
 
     A sequence shorter than `max_tokens` is taken to have ended by the end event, one of that length to have been cut by
     the cap. The tokens are fed one by one through the code that samples, so the numbers are those of the sampler up to
-    the rounding of the model's own arithmetic in another batch. Raises `DecodeError` for longer sequences or tasks that
-    do not fit.
+    the rounding of the model's own arithmetic in another batch. Raises `DecodeError` for longer sequences, for tokens
+    that no response can hold, and for laws and twists that do not fit.
     """
     if len(prompts) != len(sequences):
         raise DecodeError(f"{len(prompts)} prompts came with {len(sequences)} responses")
@@ -290,6 +294,8 @@ def proposal_log_prob(
         raise DecodeError("a model without an end-of-text token cannot end before the cap")
     forced = np.full((len(sequences), max_tokens), int(ends[0]) if len(ends) else 0, dtype=np.int64)
     for row, sequence in enumerate(sequences):
+        if not model.vocabulary.regular[list(sequence)].all():
+            raise DecodeError("a response holds a special token, which no response can")
         forced[row, : len(sequence)] = sequence
     result = np.zeros(len(sequences))
     # rows of like length share a batch, so that batches stay full until they end

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+
 from bylaw.compiler.automata.counts import Valued
 from bylaw.runtime.models.interface import LanguageModel
 from bylaw.runtime.twist import Twist

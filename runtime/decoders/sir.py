@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from bylaw.runtime.decoders._proposal import draw_paths, summarise
+
+from bylaw.runtime.decoders._proposal import draw_paths, proposal_log_prob, summarise
 from bylaw.runtime.decoders.interface import DecodeError, DecodeResult, DecodeTask
 from bylaw.runtime.models.interface import RESAMPLING_STREAM, FloatArray, IntArray, LanguageModel, row_uniforms
+
+__all__ = ["Sir", "proposal_log_prob", "resample"]
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,7 @@ class Sir:
 def resample(
     log_weights: FloatArray, count: int, uniforms: FloatArray, method: Literal["systematic", "multinomial"]
 ) -> IntArray:
-    """[count] indices in proportion to exp(log_weights) [N]. Systematic uses the first uniform only, multinomial
-    `count`.
-    """
+    """[count] indices in proportion to exp(log_weights) [N]; systematic uses the first of `uniforms` only."""
     cumulative = np.cumsum(np.exp(log_weights - log_weights.max()))
     points = (np.arange(count) + uniforms[0]) / max(count, 1) if method == "systematic" else uniforms[:count]
     below_total = np.nextafter(cumulative[-1], 0.0)

@@ -19,7 +19,7 @@ _POSITION_PAIRS = 8  # fast rotary pairs, which tell neighbours apart
 _FIRST_SLOW_PAIR = 7  # pairs from here on turn so slowly that content can be compared across a whole prompt
 _LAST_CODE = 16
 _BEFORE_LAST_CODE = 10
-_WRITE, _MATCH, _COPY = 0.25, 2.0, 0.3
+_WRITE, _MATCH, _COPY = 0.25, 2.5, 0.4
 
 
 def wire_copying(model: Any) -> None:
@@ -43,7 +43,7 @@ def wire_copying(model: Any) -> None:
             first.v_proj.weight[head * size : head * size + length] = code[:length]
             first.o_proj.weight[:, rows] = 0.0
             first.o_proj.weight[:, head * size : head * size + length] = _WRITE * written[head]
-        slow = [k for k in range(_FIRST_SLOW_PAIR, size // 2)]
+        slow = list(range(_FIRST_SLOW_PAIR, size // 2))
         slow += [k + size // 2 for k in slow]
         for head in (0, 1):
             rows = torch.tensor(slow) + head * size

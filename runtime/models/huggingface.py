@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from bylaw.runtime.models.interface import FloatArray, IntArray, Message, ModelError, Vocabulary
-from bylaw.runtime.models.tokenbytes import read_vocabulary, verify_vocabulary
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig
 from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging as transformers_logging
+
+from bylaw.runtime.models.interface import FloatArray, IntArray, Message, ModelError, Vocabulary
+from bylaw.runtime.models.tokenbytes import read_vocabulary, verify_vocabulary
 
 _FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer.json")
 _TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja")
@@ -41,12 +42,22 @@ def load_model(
     if not any(directory.glob("*.safetensors")):
         raise ModelError(f"`{directory}` holds no weights in safetensors files (other formats are not read)")
     try:
-        json.loads(config_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"`{config_file}` is not valid JSON: {error}") from error
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        kinds = [str(kind) for kind in config.get("architectures") or ()]
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ModelError(f"`{config_file}` is not valid JSON for a model: {error}") from error
+    if kinds and not any(kind.endswith(("ForCausalLM", "LMHeadModel")) for kind in kinds):
+        # transformers would build the causal sister of such a model, which the weights were never trained for
+        raise ModelError(f"`{directory}` holds a `{kinds[0]}`, which is not a causal language model")
     tokenizer = _load_tokenizer(directory)
-    network = _load_network(directory).to(device)
-    size = int(network.get_output_embeddings().weight.shape[0])
+    try:
+        network = _load_network(directory).to(device)
+    except (RuntimeError, AssertionError) as error:  # torch's errors for unknown, absent or full devices
+        raise ModelError(f"the device `{device}` cannot be used: {_first_line(error)}") from error
+    head = network.get_output_embeddings()
+    if head is None:
+        raise ModelError(f"the model in `{directory}` has no output layer over tokens")
+    size = int(head.weight.shape[0])
     eos_ids = _eos_ids(directory, network, tokenizer, size)
     try:
         vocabulary = read_vocabulary(json.loads(tokenizer.backend_tokenizer.to_str()), size, eos_ids)
@@ -77,6 +88,11 @@ class HuggingFaceModel:
     def digest(self) -> str:
         """sha256 over weights, configuration and tokenizer files; the temperature is not in it."""
         return self._digest
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the weights have."""
+        return int(self._network.num_parameters())
 
     @property
     def temperature(self) -> float:

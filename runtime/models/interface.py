@@ -23,7 +23,6 @@ IntArray: TypeAlias = NDArray[np.int64]
 Message: TypeAlias = Mapping[str, str]
 """One turn of a conversation: the keys `role` and `content`."""
 
-
 BASE_STREAM, PARTICLE_STREAM, RESAMPLING_STREAM = 0, 1, 2
 """Streams of `row_uniforms`."""
 

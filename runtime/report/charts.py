@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 from bylaw.runtime.report.figures import percent, quantity, stated_percent
 from bylaw.runtime.report.text import one_line
 
-_CHARACTER = 7.3  # the width of an average character at 14 px
+_CHARACTER = 7.6  # the width of an average character at 14 px
 _LABEL_LINE = 18
 _VALUE_ROOM = 62
 _AXIS = 34
@@ -62,7 +62,7 @@ class _Frame:
 
     @property
     def left(self) -> float:
-        return self.label_width + 14.0
+        return self.label_width + (24.0 if self.label_width else 14.0)
 
     @property
     def right(self) -> float:
@@ -154,10 +154,10 @@ def _rate_marks(frame: _Frame, row: RateRow, middle: float) -> list[str]:
     apart = 8.0 if row.before and row.after else 0.0
     marks = []
     if row.limit is not None:
-        x, tip = frame.x(row.limit), 5 if row.upper else -5
+        x, tip = frame.x(row.limit), -8 if row.upper else 8
         marks.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="{middle - 19:.1f}" y2="{middle + 19:.1f}"/>')
         marks.append(
-            f'<path class="limit-tip" d="M {x:.1f} {middle - 19:.1f} l {-tip} -4 l 0 8 z">'
+            f'<path class="limit-tip" d="M {x:.1f} {middle - 21:.1f} l {tip} 5 l {-tip} 5 z">'
             f"<title>limit: {'at most' if row.upper else 'at least'} {stated_percent(row.limit)}</title></path>"
         )
     if row.before and row.after:

@@ -20,6 +20,8 @@ NOTHING = "–"
 
 def percent(share: float) -> str:
     """A share as a percentage. Only 0 and 1 themselves are written `0%` and `100%`."""
+    if math.isnan(share):
+        return "unknown"
     value = 100 * share
     if value in (0, 100):
         return f"{value:.0f}%"
@@ -38,16 +40,20 @@ def stated_percent(share: float) -> str:
 def quantity(value: float) -> str:
     """A quantity or price to three figures or two decimals, whichever is more."""
     if not math.isfinite(value):
-        return "not finite"
+        return "unknown" if math.isnan(value) else "unbounded"
     if value == 0:
         return "0"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
+    if abs(value) >= 100:
+        return f"{value:.1f}"
     return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
 
 
 def nats(value: float) -> str:
     """A price in nats to two decimals; a smaller one to its first figure."""
+    if not math.isfinite(value):
+        return quantity(value)
     return f"{value:.2f}" if value == 0 or abs(value) >= 0.005 else f"{value:.1g}"
 
 
@@ -115,8 +121,12 @@ def limit_bound(term: TermAudit) -> str:
         return ""
     side = "at least" if term.sense == "at least" else "at most"
     confidence = 0.95 if term.confidence is None else term.confidence
-    bound = term.confidence_bound
-    return f"{side} {percent(bound) if _is_share(term, bound) else quantity(bound)} ({stated_percent(confidence)} sure)"
+    return f"{side} {in_unit_of(term.confidence_bound, term)} ({stated_percent(confidence)} sure)"
+
+
+def in_unit_of(value: float, term: TermAudit) -> str:
+    """A value that was measured for a clause: a share, or a quantity where the clause measures one."""
+    return percent(value) if _is_share(term, value) else quantity(value)
 
 
 def _stated(term: TermAudit, bound: float) -> str:
@@ -135,7 +145,7 @@ def strength(term: TermAudit, budget: BudgetResult | None) -> str:
         return f"{quantity(budget.multiplier)} ({quantity_interval(budget.multiplier_interval)})"
     if term.weight is not None:
         return quantity(term.weight)
-    return "never broken" if term.kind == "hard" else NOTHING
+    return "must hold" if term.kind == "hard" else NOTHING
 
 
 def status(result: BudgetResult) -> str:
@@ -149,7 +159,7 @@ def unscored(term: TermAudit) -> str:
         return "0"
     if term.best is None or term.worst is None:
         return whole(term.unscored)
-    return f"{whole(term.unscored)} ({percent(term.best)} to {percent(term.worst)} whatever they are)"
+    return f"{whole(term.unscored)} ({percent(term.best)} to {percent(term.worst)})"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

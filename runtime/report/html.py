@@ -46,7 +46,8 @@ def _run_context(record: RunRecord) -> dict[str, Any]:
             "For each clause its share of the price in nats a response, with 95% whiskers. The table below has the "
             "same figures.",
         ),
-        "policy_lines": record.policy_text.splitlines(),
+        # as a policy counts its lines, so that the links to them fit
+        "policy_lines": [line.removesuffix("\r") for line in record.policy_text.removesuffix("\n").split("\n")],
     }
 
 
@@ -100,6 +101,9 @@ def _environment() -> Environment:
         figures.outcome,
         figures.outcome_interval,
         figures.limit,
+        figures.broken,
+        figures.in_unit_of,
+        figures.nats,
         figures.limit_met,
         figures.limit_bound,
         figures.strength,

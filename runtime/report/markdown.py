@@ -11,7 +11,8 @@ from bylaw.runtime.report.rows import run_rows
 from bylaw.runtime.report.summary import audit_summary, run_summary
 from bylaw.runtime.report.text import block, excerpt, one_line
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+.!|<>~$&-])")
+# what stands at the start of a line only (`1.`, `-`, `+`) is not among them: no words of others start a line
+_SPECIAL = re.compile(r"([\\`*_\[\]#!|<>~$&])")
 _OPEN, _CLOSE = "⟦", "⟧"
 _PROBLEMS = 50
 
@@ -40,9 +41,8 @@ def _audit(record: AuditRecord) -> list[str]:
             "rate or mean",
             "95% interval",
             "broken",
-            "applied to",
             "not applicable",
-            "unscored",
+            "unscored (rate if none or all are broken)",
             "limit",
         ),
         (
@@ -51,8 +51,7 @@ def _audit(record: AuditRecord) -> list[str]:
                 figures.kind(term),
                 figures.outcome(term),
                 figures.outcome_interval(term),
-                figures.whole(term.violated),
-                figures.whole(term.applicable),
+                figures.broken(term),
                 figures.whole(term.not_applicable),
                 figures.unscored(term),
                 _limit(term),
@@ -106,7 +105,7 @@ def _run(record: RunRecord) -> list[str]:
                     _rate(row.after),
                     figures.strength(row.term, row.budget),
                     _error(row.price.kl, row.price.standard_error) if row.price else figures.NOTHING,
-                    _limit(row.after or row.term),
+                    _limit(row.after) if row.after else figures.limit(row.term),
                 )
                 for row in rows
             ),
@@ -134,19 +133,21 @@ def _calibration(record: RunRecord) -> list[str]:
         return []
     lines = ["## How the limits were met", ""]
     header = ("limit", "asked", "before", "after calibration", "multiplier (nats)", "outcome")
-    if found.budgets:
+    budgets = [(row.term, row.budget) for row in run_rows(record) if row.budget is not None]
+    if budgets:
         lines += _table(
             header,
             (
                 (
-                    escape(b.term),
-                    f"{b.sense} {figures.quantity(b.bound)}",
-                    figures.quantity(b.base_rate),
-                    f"{figures.quantity(b.rate)} ({figures.quantity_interval(b.rate_interval)})",
-                    f"{figures.quantity(b.multiplier)} ({figures.quantity_interval(b.multiplier_interval)})",
-                    figures.status(b),
+                    escape(term.clause),
+                    figures.limit(term),
+                    figures.in_unit_of(budget.base_rate, term),
+                    f"{figures.in_unit_of(budget.rate, term)} ({figures.in_unit_of(budget.rate_interval.low, term)} to "
+                    f"{figures.in_unit_of(budget.rate_interval.high, term)})",
+                    figures.strength(term, budget),
+                    figures.status(budget),
                 )
-                for b in found.budgets
+                for term, budget in budgets
             ),
         )
     state = "converged" if found.converged else "not converged"
@@ -233,7 +234,7 @@ def _rate(term: TermAudit | None) -> str:
 
 
 def _error(value: float, standard_error: float) -> str:
-    return f"{figures.quantity(value)} ± {figures.quantity(1.96 * standard_error)}"
+    return f"{figures.nats(value)} ± {figures.nats(1.96 * standard_error)}"
 
 
 def _reasons(terms: Sequence[TermAudit]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from bylaw.runtime.record import AuditRecord, BudgetResult, RunRecord, TermAudit, TermPrice
@@ -50,9 +51,9 @@ def audit_rate_rows(record: AuditRecord) -> tuple[RateRow, ...]:
 def price_rows(record: RunRecord) -> tuple[BarRow, ...]:
     """The price of every clause in nats, the dearest first."""
     rows = [
-        BarRow(row.term.clause, row.price.kl, row.price.standard_error)
+        BarRow(row.term.title or row.term.clause, row.price.kl, row.price.standard_error)
         for row in run_rows(record)
-        if row.price is not None
+        if row.price is not None and math.isfinite(row.price.kl + row.price.standard_error)
     ]
     return tuple(sorted(rows, key=lambda row: -row.value))
 
@@ -61,7 +62,7 @@ def _rate_row(term: TermAudit, before: TermAudit | None, after: TermAudit | None
     first, second = _estimate(before), _estimate(after)
     is_share = first is not None or second is not None
     limit = term.bound if is_share else None
-    return RateRow(term.clause, first, second, limit, term.sense != "at least")
+    return RateRow(term.title or term.clause, first, second, limit, term.sense != "at least")
 
 
 def _estimate(term: TermAudit | None) -> Estimate | None:

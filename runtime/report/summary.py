@@ -18,6 +18,11 @@ def run_summary(record: RunRecord) -> tuple[str, ...]:
     if record.base is not None:
         sentences.append(_without_policy(record.base))
     if record.regulated is not None:
+        sentences.extend(
+            f"{_quoted(t)} could not be scored in {plural(t.unscored, 'answer')}, which are no passes."
+            for t in record.regulated.terms
+            if t.unscored
+        )
         sentences.extend(_limits(record.regulated))
     if record.calibration is not None and not record.calibration.converged:
         sentences.append("The calibration of the limits did not converge, so their multipliers are not final.")
@@ -49,8 +54,8 @@ def audit_summary(record: AuditRecord) -> tuple[str, ...]:
     if unscored:
         most = max(t.unscored for t in unscored)
         sentences.append(
-            f"{plural(len(unscored), 'clause')} could not be scored everywhere, up to {plural(most, 'transcript')} "
-            "each; they are counted apart and are no passes."
+            f"Some transcripts could not be scored, up to {whole(most)} for one clause; they are counted apart and are "
+            "no passes."
         )
     never = sum(not t.applicable and not t.unscored for t in record.terms)
     if never and record.transcripts:
@@ -90,7 +95,7 @@ def _under_policy(record: RunRecord) -> str:
     answers = plural(audit.transcripts, "answer")
     hard = [t for t in audit.terms if t.kind == "hard"]
     broken = [t for t in hard if t.violated]
-    unscored = max((t.unscored for t in hard), default=0)
+    unscored = any(t.unscored for t in hard)
     if not hard:
         start = f"This policy has no hard rule; the model gave {answers} under it"
     elif broken:
@@ -100,10 +105,11 @@ def _under_policy(record: RunRecord) -> str:
             f"most often {_quoted(worst)} ({outcome(worst)}, {percent_interval(worst.interval)})"
         )
     else:
-        bound = percent(wilson(0, audit.clusters or audit.transcripts).high)
-        start = f"Under this policy the model broke no hard rule in {answers} (at most {bound})"
-    if unscored and hard:
-        start += f", up to {whole(unscored)} of which could not be scored"
+        start = f"Under this policy the model broke no hard rule in {answers}"
+        if not unscored:
+            start += f" (at most {percent(wilson(0, audit.clusters or audit.transcripts).high)})"
+    if unscored:
+        start += ", as far as could be scored"
     if record.price is None:
         return f"{start}. What that costs was not measured."
     low, high = record.price.kl_interval.low, record.price.kl_interval.high
@@ -113,16 +119,14 @@ def _under_policy(record: RunRecord) -> str:
 def _without_policy(audit: AuditRecord) -> str:
     broken = [t for t in audit.terms if t.kind == "hard" and t.violated]
     if not broken:
-        return "The same model without the policy broke no hard rule either." if _has_hard(audit) else ""
+        has_hard = audit.transcripts and any(t.kind == "hard" for t in audit.terms)
+        answers = plural(audit.transcripts, "answer")
+        return f"Without the policy the same model broke no hard rule in {answers}." if has_hard else ""
     worst = max(broken, key=lambda t: t.rate or 0.0)
     return (
         f"Without the policy the same model broke {plural(len(broken), 'hard rule')}, most often "
         f"{_quoted(worst)}, in {outcome(worst)} of its answers ({percent_interval(worst.interval)})."
     )
-
-
-def _has_hard(audit: AuditRecord) -> bool:
-    return bool(audit.transcripts) and any(t.kind == "hard" for t in audit.terms)
 
 
 def _limits(audit: AuditRecord) -> list[str]:

@@ -32,7 +32,8 @@ def write_report(record: AuditRecord | RunRecord, directory: str | Path) -> list
         for name, text in texts.items():
             temporary = folder / f".{name}.{os.getpid()}.tmp"
             waiting[temporary] = folder / name
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+            # half a surrogate pair cannot be written; in JSON the escape means the same
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
         for temporary, place in waiting.items():
             os.replace(temporary, place)
     except OSError as error:

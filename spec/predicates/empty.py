@@ -1,7 +1,6 @@
 """`be empty`: nothing but white space."""
 
 from bylaw.spec.catalog import Language, Predicate, PredicateExample
-from bylaw.spec.charset import CharSet
 from bylaw.spec.expression import Extent, Matcher
 from bylaw.spec.pattern import Chars, Repeat
 from bylaw.spec.spaces import WHITE_SPACE
@@ -12,8 +11,7 @@ def find(text: str, matcher: Matcher | None) -> tuple[Extent, ...]:
 
 
 def language(matcher: Matcher | None) -> Language | None:
-    spaces: CharSet = WHITE_SPACE
-    return Language("full", Repeat(Chars(spaces), 0, None))
+    return Language("full", Repeat(Chars(WHITE_SPACE), 0, None))
 
 
 PREDICATE = Predicate(

@@ -1,9 +1,7 @@
 """`be lowercase`: at least one lower case letter and no upper or title case one, as Python's `str.islower`."""
 
-from functools import cache
-
+from bylaw.spec.cases import cases
 from bylaw.spec.catalog import Language, Predicate, PredicateExample
-from bylaw.spec.charset import ALL, CharSet
 from bylaw.spec.expression import Extent, Matcher
 from bylaw.spec.pattern import Chars, Concat, Repeat
 
@@ -12,19 +10,10 @@ def find(text: str, matcher: Matcher | None) -> tuple[Extent, ...]:
     return (Extent(0, len(text)),) if text.islower() else ()
 
 
-@cache
-def _classes() -> tuple[CharSet, CharSet]:
-    """The lower case letters, and the letters of another case. A character alone tells which it is."""
-    letters = [chr(point) for low, high in ALL.ranges for point in range(low, high + 1) if chr(point).lower() != chr(point).upper() or chr(point).isupper() or chr(point).islower()]
-    mine = CharSet.of(letter for letter in letters if letter.islower())
-    others = CharSet.of(letter for letter in letters if letter.isupper() or letter.istitle())
-    return mine, others.difference(mine)
-
-
 def language(matcher: Matcher | None) -> Language | None:
-    mine, others = _classes()
-    rest = Repeat(Chars(others.complement()), 0, None)
-    return Language("full", Concat((rest, Chars(mine), rest)))
+    table = cases()
+    rest = Repeat(Chars(table.upper.union(table.title).complement()), 0, None)
+    return Language("full", Concat((rest, Chars(table.lower), rest)))
 
 
 PREDICATE = Predicate(

@@ -1,0 +1,242 @@
+"""Resolving the clauses of one rule: each normative sentence, preference and limit becomes a regulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from bylaw.spec import ast, catalog
+from bylaw.spec.errors import Fix
+from bylaw.spec.expression import (
+    Arithmetic,
+    BooleanExpression,
+    Extent,
+    NumberConstant,
+    NumberExpression,
+    conjunction,
+    negate,
+    reads_response,
+)
+from bylaw.spec.regulator import Modality, Regulator, Sense
+from bylaw.spec.scope import Messages, Scope, Unresolved
+from bylaw.spec.sentences import Sentences
+from bylaw.spec.source import Span
+
+DEFAULT_WEIGHT = 1.0
+"""Nats for a `should` or `prefer` without a weight: breaking it makes an answer e times less likely."""
+
+_UNSUPPORTED: Mapping[type, str] = MappingProxyType(
+    {
+        ast.PreferOrder: "`prefer A over B` is",
+        ast.Overrides: "`overrides` is",
+        ast.WaivableBy: "`waivable by` is",
+        ast.WaivableImplicitly: "`waivable implicitly` is",
+        ast.EnforceBy: "`enforce by` is",
+        ast.OnViolation: "`on violation` is",
+    }
+)
+_NORMATIVE = (ast.Norm, ast.LimitRate, ast.LimitAverage, ast.PreferHigher, ast.PreferLower, ast.PreferNear)
+_SENSES: Mapping[type, Sense] = MappingProxyType(
+    {ast.AtMost: "at most", ast.AtLeast: "at least", ast.Exactly: "exactly"}
+)
+
+
+def resolve_rule(rule: ast.RuleDecl, scope: Scope, messages: Messages) -> list[Regulator]:
+    """The regulators of a rule; records a diagnostic for each clause that has no meaning, and leaves it out."""
+    return _Rule(rule, scope, messages).regulators()
+
+
+@dataclass(frozen=True)
+class _Rule:
+    rule: ast.RuleDecl
+    scope: Scope
+    messages: Messages
+
+    @property
+    def sentences(self) -> Sentences:
+        return Sentences(self.scope, self.messages)
+
+    def regulators(self) -> list[Regulator]:
+        name = self.rule.name.text
+        if self.rule.parameters is not None:
+            self.messages.not_supported("rules with parameters are", self.rule.name.span)
+            return []
+        level = self._level()
+        condition = self._condition()
+        because = next((c.text.value for c in self.rule.clauses if isinstance(c, ast.Because)), None)
+        clauses = [clause for clause in self.rule.clauses if isinstance(clause, _NORMATIVE)]
+        self._refuse_unsupported()
+        if not clauses and not any(isinstance(c, ast.PreferOrder) for c in self.rule.clauses):
+            note = "a rule needs a sentence with must, should, may or need not, or a `prefer` or `limit`"
+            self.messages.error("P205", f"rule `{name}` asks for nothing", self.rule.name.span, notes=(note,))
+        made = []
+        for number, clause in enumerate(clauses, 1):
+            frame = Regulator(
+                id=name if len(clauses) == 1 else f"{name}.{number}",
+                rule=name,
+                level=level,
+                modality="must",
+                extent=_extent(clause.span),
+                rule_extent=_extent(self.rule.name.span),
+                title=None if self.rule.title is None else self.rule.title.value,
+                because=because,
+                condition=condition,
+            )
+            try:
+                made.append(self._clause(clause, frame))
+            except Unresolved:
+                continue
+        return made
+
+    def _refuse_unsupported(self) -> None:
+        for clause in self.rule.clauses:
+            if type(clause) in _UNSUPPORTED:
+                self.messages.not_supported(_UNSUPPORTED[type(clause)], clause.span)
+
+    def _level(self) -> str:
+        level = self.rule.level
+        if level is None:
+            return self.scope.levels[-1]
+        if level.text not in self.scope.levels:
+            nearest = catalog.nearest(level.text, self.scope.levels)
+            self.messages.error(
+                "P106",
+                f"there is no level called `{level.text}`",
+                level.span,
+                notes=(f"the levels of this policy are {' > '.join(self.scope.levels)}",),
+                fix=None if nearest is None else Fix(f"write `{nearest}`", level.span, nearest),
+            )
+        return level.text
+
+    def _condition(self) -> BooleanExpression | None:
+        parts: list[BooleanExpression] = []
+        for clause in self.rule.clauses:
+            if isinstance(clause, (ast.When, ast.Unless)):
+                try:
+                    truth = self.sentences.truth(clause.condition)
+                except Unresolved:
+                    continue
+                parts.append(truth if isinstance(clause, ast.When) else negate(truth))
+        return conjunction(tuple(parts))
+
+    def _clause(self, clause: ast.Clause, frame: Regulator) -> Regulator:
+        match clause:
+            case ast.Norm():
+                return self._norm(clause, frame)
+            case ast.PreferHigher(value, weight):
+                return self._preference(self.sentences.number(value), 1.0, weight, clause.span, frame)
+            case ast.PreferLower(value, weight):
+                return self._preference(self.sentences.number(value), -1.0, weight, clause.span, frame)
+            case ast.PreferNear(value, target, weight):
+                distance = Arithmetic("distance", self.sentences.number(value), self.sentences.number(target))
+                return self._preference(distance, -1.0, weight, clause.span, frame)
+            case ast.LimitRate() | ast.LimitAverage():
+                return self._limit(clause, frame)
+        raise AssertionError(f"not a normative clause: {clause!r}")
+
+    # ------------------------------------------------------------------------------------ sentences, preferences
+    def _norm(self, norm: ast.Norm, frame: Regulator) -> Regulator:
+        word: Modality = norm.modality.word.value
+        said = self.sentences.said_of(norm.subject, norm.body)
+        if word in ("may", "need not"):
+            self._refuse_weight(word, norm.weight)
+            return replace(frame, modality=word, obligation=said)
+        nats = None
+        if word in ("should", "should not"):
+            nats = self._weight(norm.weight)
+        else:
+            self._refuse_weight(word, norm.weight)
+        self._require_response(said, "this asks nothing of the response", norm.span)
+        return replace(
+            frame,
+            modality=word,
+            obligation=negate(said) if word in ("must not", "should not") else said,
+            weight=nats,
+        )
+
+    def _preference(
+        self, value: NumberExpression, sign: float, weight: ast.Weight | None, span: Span, frame: Regulator
+    ) -> Regulator:
+        self._require_response(value, "this prefers nothing about the response", span)
+        return replace(frame, modality="prefer", value=value, weight=sign * self._weight(weight))
+
+    def _require_response(self, said: BooleanExpression | NumberExpression, message: str, span: Span) -> None:
+        if not reads_response(said):
+            raise self.messages.failure("P206", message, span, "no answer can change this")
+
+    def _weight(self, weight: ast.Weight | None) -> float:
+        if weight is None:
+            return DEFAULT_WEIGHT
+        note = "nats: with `weight 2`, an answer that breaks the rule becomes e^2 = 7.4 times less likely"
+        if weight.value.percent:
+            raise self.messages.failure("P207", "a weight is a number of nats, not a share", weight.span, notes=(note,))
+        if weight.value.amount <= 0:
+            raise self.messages.failure("P207", "a weight is a positive number of nats", weight.span, notes=(note,))
+        return float(weight.value.amount)
+
+    def _refuse_weight(self, word: str, weight: ast.Weight | None) -> None:
+        if weight is None:
+            return
+        instead = {"must": "`should`", "must not": "`should not`"}.get(word)
+        self.messages.error(
+            "P204",
+            f"a `{word}` rule has no weight",
+            weight.span,
+            "remove this" if instead is None else f"remove this, or use {instead}",
+            notes=("`must` rules out what breaks it, altogether; only `should` and `prefer` are traded off",),
+            fix=Fix("remove the weight", weight.span, ""),
+        )
+
+    # --------------------------------------------------------------------------------------------------- limits
+    def _limit(self, clause: ast.LimitRate | ast.LimitAverage, frame: Regulator) -> Regulator:
+        if clause.suite is not None:
+            raise self.messages.not_supported("`over suite` is", clause.suite.span)
+        if clause.population is not None and clause.population.text != "responses":
+            name = clause.population
+            raise self.messages.failure("P208", f"a limit is about responses, not about `{name.text}`", name.span)
+        sense, bound = self._bound(clause.bound)
+        event = self.sentences.truth(clause.condition) if isinstance(clause, ast.LimitRate) else None
+        value = self.sentences.number(clause.value) if isinstance(clause, ast.LimitAverage) else None
+        if event is not None:
+            self._check_share(clause.bound, sense, bound)
+        measured = event if event is not None else value
+        assert measured is not None
+        self._require_response(measured, "this limits nothing about the response", clause.span)
+        if frame.condition is not None and reads_response(frame.condition):
+            raise self.messages.not_supported("a `limit` under a condition on the response is", clause.span)
+        return replace(
+            frame,
+            modality="limit",
+            event=event,
+            value=value,
+            sense=sense,
+            bound=bound,
+            confidence=self._confidence(clause.confidence),
+        )
+
+    def _bound(self, bound: ast.Bound) -> tuple[Sense, float]:
+        if isinstance(bound, ast.Between) or type(bound) not in _SENSES:
+            raise self.messages.failure("P208", "a limit is `at most`, `at least` or `exactly` something", bound.span)
+        amount = self.sentences.number(bound.value)
+        if not isinstance(amount, NumberConstant):
+            raise self.messages.failure("P208", "the bound of a limit is a number that is known beforehand", bound.span)
+        return _SENSES[type(bound)], amount.value
+
+    def _check_share(self, at: ast.Bound, sense: Sense, bound: float) -> None:
+        if not 0 <= bound <= 1:
+            note = "write a share with `%`, as in `at most 2% of responses`"
+            raise self.messages.failure("P208", "a share lies between 0% and 100%", at.span, notes=(note,))
+        if (sense, bound) in (("at most", 1.0), ("at least", 0.0)):
+            raise self.messages.failure("P208", "every share lies within this, so nothing is limited", at.span)
+
+    def _confidence(self, confidence: ast.Number | None) -> float | None:
+        if confidence is None:
+            return None
+        if not 0.5 <= confidence.amount < 1:
+            raise self.messages.failure("P208", "a confidence lies between 0.5 and 1", confidence.span)
+        return float(confidence.amount)
+
+
+def _extent(span: Span) -> Extent:
+    return Extent(span.start, span.end)

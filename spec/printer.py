@@ -1,0 +1,242 @@
+"""Canonical text of a policy: `parse(to_text(module))` gives the same module but for its spans.
+
+Comments are not part of the tree and are lost, so this is for tests, dumps and generated policies, not a formatter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from bylaw.spec import ast
+from bylaw.spec.printer_terms import (
+    arguments,
+    bound,
+    expression,
+    literal,
+    names,
+    noun,
+    number,
+    quoted,
+    summand,
+    verb_phrase,
+)
+
+
+def to_text(module: ast.Module) -> str:
+    """Return a module as canonical text."""
+    parts = [] if module.header is None else [_header(module.header)]
+    parts += ["".join(map(_annotation, item.annotations)) + _item(item) for item in module.items]
+    return "\n\n".join(parts) + "\n" if parts else ""
+
+
+def _header(value: ast.Header) -> str:
+    edition = f" edition {number(value.edition)}" if value.edition else ""
+    return f"policy {value.name.text} version {quoted(value.version)}{edition}"
+
+
+def _annotation(value: ast.Annotation) -> str:
+    return f"@{value.name.text}{f'({quoted(value.text)})' if value.text else ''}\n"
+
+
+def _item(value: ast.Item) -> str:
+    match value:
+        case ast.ImportDecl():
+            return _import(value)
+        case ast.LevelsDecl():
+            return f"levels {' > '.join(level.text for level in value.levels)}"
+        case ast.ParamDecl():
+            return _param(value)
+        case ast.LexiconDecl():
+            return f"lexicon {value.name.text}{_after(value.description)} = {_lexicon(value.value)}"
+        case ast.ConceptDecl():
+            return _concept(value)
+        case ast.DefineDecl():
+            return f"define {value.name.text}{_parameters(value.parameters)} as {expression(value.body)}"
+        case ast.RuleDecl():
+            head = f"rule {value.name.text}{_parameters(value.parameters)}"
+            return f"{head}{_after(value.title)}{_level(value.level)} {_block(map(_clause, value.clauses))}"
+        case ast.ExceptionDecl():
+            head = f"exception {value.name.text} to {value.target.text}"
+            return f"{head}{_after(value.title)}{_level(value.level)} {_block(map(_clause, value.clauses))}"
+        case ast.ApplyDecl():
+            head = f"apply {value.template.text}({arguments(value.arguments)})"
+            return f"{head}{_alias(value.alias)}{_level(value.level)}{_weight(value.weight)}"
+        case ast.ExamplesDecl():
+            return f"examples for {value.rule.text} {_block(map(_clause, value.examples))}"
+        case ast.TestDecl():
+            return f"test {quoted(value.title)} {_block(map(_step, value.steps))}"
+        case _:
+            assert_never(value)
+
+
+def _import(value: ast.ImportDecl) -> str:
+    version = f" version {quoted(value.version)}" if value.version else ""
+    bindings = ", ".join(f"{binding.name.text} = {literal(binding.value)}" for binding in value.bindings)
+    return f"import {value.name.text}{version}{_alias(value.alias)}{f' with {bindings}' if bindings else ''}"
+
+
+def _param(value: ast.ParamDecl) -> str:
+    allowed = ""
+    if isinstance(value.allowed, ast.NumberRange):
+        allowed = f" between {number(value.allowed.low)} and {number(value.allowed.high)}"
+    elif value.allowed is not None:
+        allowed = f" one of {literal(value.allowed.options)}"
+    head = f"param {value.name.text}: {_type(value.type)} = {literal(value.default)}"
+    return f"{head}{allowed}{_after(value.description)}"
+
+
+def _lexicon(value: ast.LexiconExpression) -> str:
+    match value:
+        case ast.LexiconUnion():
+            return f"{_lexicon(value.left)} + {_lexicon(value.right)}"
+        case ast.LexiconDifference():
+            return f"{_lexicon(value.left)} - {_lexicon(value.right)}"
+        case ast.LexiconFile():
+            return f"file {quoted(value.path)}"
+        case _:
+            return literal(value)
+
+
+def _concept(value: ast.ConceptDecl) -> str:
+    head = f"{'topic' if value.is_topic else 'concept'} {value.name.text} means {quoted(value.meaning)}"
+    return f"{head} {_block(map(_concept_clause, value.clauses))}" if value.clauses else head
+
+
+def _concept_clause(value: ast.ConceptClause) -> str:
+    match value:
+        case ast.Like():
+            return f"like {quoted(value.text)}{_note(value.note)}"
+        case ast.Unlike():
+            return f"unlike {quoted(value.text)}{_note(value.note)}"
+        case ast.ScoredBy():
+            return f"scored by {value.scorer.text}{_after(value.argument)}"
+        case ast.Threshold():
+            return f"threshold {literal(value.value)}"
+        case ast.DistinctFrom():
+            return f"distinct from {names(value.concepts)}"
+        case _:
+            assert_never(value)
+
+
+def _clause(value: ast.Clause) -> str:
+    match value:
+        case ast.Norm():
+            subject = f"{noun(value.subject)} " if value.subject else ""
+            return f"{subject}{value.modality.word} {verb_phrase(value.body)}{_weight(value.weight)}"
+        case ast.LimitRate():
+            return f"limit {expression(value.condition)} to {_budget(value)}"
+        case ast.LimitAverage():
+            return f"limit average {summand(value.value)} to {_budget(value)}"
+        case ast.PreferHigher():
+            return f"prefer higher {summand(value.value)}{_weight(value.weight)}"
+        case ast.PreferLower():
+            return f"prefer lower {summand(value.value)}{_weight(value.weight)}"
+        case ast.PreferNear():
+            return f"prefer {summand(value.value)} near {summand(value.target)}{_weight(value.weight)}"
+        case ast.PreferOrder():
+            return f"prefer {' over '.join(map(expression, value.alternatives))}{_weight(value.weight)}"
+        case ast.When():
+            return f"when {expression(value.condition)}"
+        case ast.Unless():
+            return f"unless {expression(value.condition)}"
+        case ast.Example():
+            content = value.content
+            said = quoted(content) if isinstance(content, ast.Text) else _block(map(_step, content.steps))
+            return f"{value.verdict} {said}{_note(value.note)}"
+        case _:
+            return _plain_clause(value)
+
+
+def _plain_clause(
+    value: ast.Because
+    | ast.CitedSource
+    | ast.Overrides
+    | ast.WaivableBy
+    | ast.WaivableImplicitly
+    | ast.NotWaivable
+    | ast.EnforceBy
+    | ast.OnViolation,
+) -> str:
+    match value:
+        case ast.Because():
+            return f"because {quoted(value.text)}"
+        case ast.CitedSource():
+            return f"source {quoted(value.text)}"
+        case ast.Overrides():
+            return f"overrides {names(value.rules)}"
+        case ast.WaivableBy():
+            return f"waivable by {names(value.levels)}"
+        case ast.WaivableImplicitly():
+            return "waivable implicitly"
+        case ast.NotWaivable():
+            return "not waivable"
+        case ast.EnforceBy():
+            return f"enforce by {names(value.means)}"
+        case ast.OnViolation():
+            message = f" with {quoted(value.message)}" if value.message else ""
+            return f"on violation {value.action.text}{message}"
+        case _:
+            assert_never(value)
+
+
+def _budget(value: ast.LimitRate | ast.LimitAverage) -> str:
+    population = f" of {value.population.text}" if value.population else ""
+    suite = f" over suite {quoted(value.suite)}" if value.suite else ""
+    confidence = f" with confidence {number(value.confidence)}" if value.confidence else ""
+    return f"{bound(value.bound)}{population}{suite}{confidence}"
+
+
+def _step(value: ast.Step | ast.Expect) -> str:
+    match value:
+        case ast.Turn():
+            return f"{value.role} {quoted(value.text)}"
+        case ast.ToolCallTurn():
+            return f"{value.role} calls {value.tool.text}({arguments(value.arguments)})"
+        case ast.ToolResultTurn():
+            return f"tool {value.tool.text} returns {quoted(value.text)}"
+        case ast.Given():
+            return f"given {value.fact.text} = {literal(value.value)}"
+        case ast.Expect():
+            return f"expect {value.verdict}{f' {names(value.rules)}' if value.rules else ''}"
+        case _:
+            assert_never(value)
+
+
+def _block(lines: Iterable[str]) -> str:
+    body = "\n".join(lines)
+    return "{\n" + "\n".join(f"  {line}" for line in body.split("\n")) + "\n}" if body else "{ }"
+
+
+def _parameters(values: tuple[ast.Parameter, ...] | None) -> str:
+    return "" if values is None else f"({', '.join(map(_parameter, values))})"
+
+
+def _parameter(value: ast.Parameter) -> str:
+    kind = f": {_type(value.type)}" if value.type else ""
+    default = f" = {literal(value.default)}" if value.default else ""
+    return f"{value.name.text}{kind}{default}"
+
+
+def _type(value: ast.TypeRef) -> str:
+    return f"{value.name.text} of {value.element.text}" if value.element else value.name.text
+
+
+def _after(text: ast.Text | None) -> str:
+    return f" {quoted(text)}" if text else ""
+
+
+def _note(text: ast.Text | None) -> str:
+    return f" note {quoted(text)}" if text else ""
+
+
+def _level(name: ast.Name | None) -> str:
+    return f" at {name.text}" if name else ""
+
+
+def _alias(name: ast.Name | None) -> str:
+    return f" as {name.text}" if name else ""
+
+
+def _weight(weight: ast.Weight | None) -> str:
+    return f" weight {number(weight.value)}" if weight else ""
