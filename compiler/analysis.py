@@ -6,18 +6,16 @@ with the smallest set that conflicts and the shortest text that shows it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from bylaw.compiler.automata.algebra import minimal_conflict, shortest_witness
-from bylaw.compiler.automata.dfa import Dfa
-from bylaw.compiler.automata.partition import StateLimit
-from bylaw.compiler.evaluate import Verdict, evaluate_term
+from bylaw.compiler.evaluate import Verdict, evaluate_term, truth
 from bylaw.compiler.program import RewardProgram, RewardTerm
-from bylaw.compiler.regular import dfa_of
 from bylaw.spec.errors import Diagnostic, Fix, Label, Severity
 from bylaw.spec.expression import (
     BooleanConstant,
+    BooleanExpression,
     Extent,
     Or,
     conjunction,
@@ -31,13 +29,19 @@ from bylaw.spec.regulator import PolicyExample, RegulatorSet
 from bylaw.spec.source import Span
 from bylaw.spec.trace import Trace
 
+if TYPE_CHECKING:  # most policies are checked without automata
+    from bylaw.compiler.automata.dfa import Dfa
+
 SEARCH_LIMIT = 50_000
+LIKELY_TEXTS = ("", "a", "A", "1", "{}", "Yes.")
+"""Short texts, at least one of which obeys what most policies forbid and ask for."""
 LONGEST_WITNESS = 60
 
 
 def analyse(policy: RegulatorSet, program: RewardProgram) -> tuple[Diagnostic, ...]:
     """All findings, in the order: examples, contradictions."""
-    return (*check_examples(policy, program), *check_conflicts(program))
+    said = [example.messages[-1].content for example in policy.examples]
+    return (*check_examples(policy, program), *check_conflicts(program, said))
 
 
 # ------------------------------------------------------------------------------------------------------ examples
@@ -82,6 +86,9 @@ def _wrong_example(
         "violates": "breaks the rule",
         "skips": "the rule does not apply here",
     }[actual]
+    note = "either the example or the rule is not what you meant"
+    if example.is_text and example.verdict == "skips":
+        note = "a text alone is taken to come where the rule applies; write the conversation between braces"
     marks = [
         Label(_span(term.extent), "broken by this text" if broken else "checked: holds for this text")
         for term in (broken or (terms if actual == "complies" else []))
@@ -92,7 +99,7 @@ def _wrong_example(
         f"this example does not {said} `{example.rule}`",
         found,
         tuple(marks),
-        ("either the example or the rule is not what you meant",),
+        (note,),
     )
 
 
@@ -108,57 +115,75 @@ def _about(
 
 
 # ----------------------------------------------------------------------------------------------------- conflicts
-def check_conflicts(program: RewardProgram) -> Iterator[Diagnostic]:
-    """P401 for hard rules that are in force together and that no text obeys; P402 where that was not decided."""
-    hard = [_Hard.of(term) for term in program.terms if term.kind == "hard"]
+def check_conflicts(program: RewardProgram, texts: Iterable[str] = ()) -> Iterator[Diagnostic]:
+    """P401 for hard rules that are in force together and that no text obeys; P402 where that was not decided.
+
+    `texts` are tried first: one that obeys a whole group is a proof that the group can be obeyed, and costs little.
+    """
+    hard = [rule for rule in (_Hard.of(t) for t in program.terms if t.kind == "hard") if not reads_context(rule.obeyed)]
+    tried = dict.fromkeys((*LIKELY_TEXTS, *texts))
     reported: set[str] = set()
     for group in _groups(hard):
-        while True:
-            # A conflict is told once, not again for every condition under which it arises.
-            known = [rule for rule in group if rule.term.id not in reported]
-            decided = [(rule.term, rule.language) for rule in known if rule.language is not None]
-            undecided = [rule.term for rule in known if rule.language is None]
-            if undecided and len(known) > 1:
-                yield _undecided(undecided, "no automaton of a reasonable size describes it")
-                reported.update(term.id for term in undecided)
-            if not decided:
-                break
-            try:
-                conflict = minimal_conflict([language for _, language in decided], SEARCH_LIMIT)
-            except StateLimit:
-                yield _undecided([term for term, _ in decided], "the search grew too large")
-                break
-            if conflict is None:
-                break
-            members = [decided[index] for index in conflict]
-            yield _conflict(members)
-            reported.update(term.id for term, _ in members)
+        # A conflict is told once, not again for every condition under which it arises.
+        rules = [rule for rule in group if rule.term.id not in reported]
+        if any(all(rule.allows(text) for rule in rules) for text in tried):
+            continue
+        for finding, terms in _contradictions(rules):
+            reported.update(term.id for term in terms)
+            yield finding
+
+
+def _contradictions(rules: list[_Hard]) -> Iterator[tuple[Diagnostic, list[RewardTerm]]]:
+    """What automata tell about hard rules that are in force together: findings, with the terms that they are about."""
+    from bylaw.compiler.automata.algebra import minimal_conflict
+    from bylaw.compiler.automata.partition import StateLimit
+    from bylaw.compiler.regular import dfa_of
+
+    languages = [(rule.term, dfa_of(rule.obeyed)) for rule in rules]
+    decided = [(term, language) for term, language in languages if language is not None]
+    undecided = [term for term, language in languages if language is None]
+    if undecided:
+        yield _undecided(undecided, "no automaton of a reasonable size describes this"), undecided
+    while decided:
+        try:
+            conflict = minimal_conflict([language for _, language in decided], SEARCH_LIMIT)
+        except StateLimit:
+            terms = [term for term, _ in decided]
+            yield _undecided(terms, "the search grew too large"), terms
+            return
+        if conflict is None:
+            return
+        yield _conflict([decided[index] for index in conflict]), [decided[index][0] for index in conflict]
+        decided = [member for index, member in enumerate(decided) if index not in conflict]
 
 
 @dataclass(frozen=True, slots=True)
 class _Hard:
-    """A hard rule: the prompts where it is in force, and the responses that obey it there (None: not analysable)."""
+    """A hard rule: the prompts where it is in force, and what the responses that obey it there have in common."""
 
     term: RewardTerm
     context: frozenset[Hashable]
-    language: Dfa | None
+    obeyed: BooleanExpression
 
     @staticmethod
     def of(term: RewardTerm) -> _Hard:
-        """Parts of the condition that read the response belong to the language: an answer can avoid them."""
+        """Parts of the condition that read the response are part of what is obeyed: an answer can avoid them."""
         parts = conjuncts(term.condition)
         answered = conjunction(tuple(part for part in parts if reads_response(part)))
         assert term.holds is not None
         obeyed = term.holds if answered is None else Or((negate(answered), term.holds))
-        context = frozenset(meaning(part) for part in parts if not reads_response(part))
-        return _Hard(term, context, dfa_of(obeyed))
+        return _Hard(term, frozenset(meaning(part) for part in parts if not reads_response(part)), obeyed)
+
+    def allows(self, text: str) -> bool:
+        """Whether a response obeys the rule."""
+        return truth(self.obeyed, Trace(()).answered(text)) is True
 
 
 def _groups(hard: list[_Hard]) -> list[list[_Hard]]:
     """Hard rules that are in force together: for each condition, all that hold wherever it does.
 
-    Whether two different conditions can meet is not decided here; a prompt for which they do is reported before its
-    first token. Rules that are never in force (a permission lifts them altogether) are in no group.
+    Whether two different conditions can meet is not decided here, and neither is what a rule asks for that depends on
+    the prompt or on facts; a prompt for which no answer is left is reported before its first token. Rules that are never in force (a permission lifts them altogether) are in no group.
     """
     alive = [rule for rule in hard if meaning(BooleanConstant(False)) not in rule.context]
     contexts = sorted({rule.context for rule in alive}, key=len)
@@ -174,7 +199,7 @@ def _conflict(members: list[tuple[RewardTerm, Dfa]]) -> Diagnostic:
             Severity.ERROR,
             f"no text can obey `{first.rule}`",
             Label(_span(first.extent), "nothing satisfies this"),
-            notes=(f"proved by the emptiness of a regular language; the automaton has {members[0][1].size} states",),
+            notes=(_proof([members[0][1]]),),
         )
     terms = [term for term, _ in members]
     names = [f"`{term.id}`" for term in terms]
@@ -186,20 +211,27 @@ def _conflict(members: list[tuple[RewardTerm, Dfa]]) -> Diagnostic:
     if witness is not None:
         obeyed = " and ".join(names[:-1])
         notes.append(f"shortest text that obeys {obeyed} is {_quoted(witness)}; it breaks {names[-1]}")
-    sizes = ", ".join(str(language.size) for _, language in members)
-    notes.append(f"proved by the emptiness of a regular language; the automata have {sizes} states")
+    notes.append(_proof([language for _, language in members]))
     return Diagnostic(
         "P401",
         Severity.ERROR,
         f"rules {', '.join(names[:-1])} and {names[-1]} can never {both} hold",
         Label(_span(first.extent), "every text that obeys this ..."),
-        tuple(Label(_span(term.extent), "... breaks this" if len(rest) == 1 else "... or this") for term in rest),
+        tuple(Label(_span(t.extent), "... or this" if number else "... breaks this") for number, t in enumerate(rest)),
         tuple(notes),
         Fix("give one of them a condition with `when` or `unless`, or remove one"),
     )
 
 
+def _proof(languages: list[Dfa]) -> str:
+    states = sum(language.size for language in languages)
+    return f"proved by the emptiness of a regular language, {states} state{'' if states == 1 else 's'}"
+
+
 def _obeys_all_but_last(members: list[tuple[RewardTerm, Dfa]]) -> str | None:
+    from bylaw.compiler.automata.algebra import shortest_witness
+    from bylaw.compiler.automata.partition import StateLimit
+
     try:
         return shortest_witness([language for _, language in members[:-1]], SEARCH_LIMIT)
     except StateLimit:
@@ -216,9 +248,10 @@ def _undecided(terms: list[RewardTerm], why: str) -> Diagnostic:
     return Diagnostic(
         "P402",
         Severity.NOTE,
-        f"whether {names} can hold together with the other hard rules was not decided: {why}",
+        f"whether {names} can be obeyed, alone and with the other hard rules, was not decided",
         Label(_span(terms[0].extent)),
         tuple(Label(_span(term.extent)) for term in terms[1:]),
+        (why,),
     )
 
 

@@ -7,7 +7,6 @@ calibration puts in: a calibration record names the digest of the rules that it 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -95,6 +94,8 @@ class RewardProgram(Node):
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON without extents and multipliers, as `sha256:...`."""
+        import hashlib  # loads OpenSSL, which a check does without
+
         body = _without(to_data(self), {"extent", "multiplier"})
         return "sha256:" + hashlib.sha256(_canonical(body).encode()).hexdigest()
 

@@ -115,7 +115,11 @@ def decode(
     progress: Progress | None = None,
 ) -> list[DecodeResult]:
     """Decodes all tasks, a few prompts at a time. Each batch of prompts has random numbers of its own."""
-    order = sorted(range(len(tasks)), key=lambda index: id(tasks[index].law))
+    # Tasks of one law share a batch; laws come in the order of their first prompt, so that a seed repeats a run.
+    first_use: dict[int, int] = {}
+    for index, task in enumerate(tasks):
+        first_use.setdefault(id(task.law), index)
+    order = sorted(range(len(tasks)), key=lambda index: first_use[id(tasks[index].law)])
     results: dict[int, DecodeResult] = {}
     for first in range(0, len(order), prompts_at_once):
         part = order[first : first + prompts_at_once]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -169,7 +169,9 @@ def _reach(
     if calibration is not None:
         reached.calibration = _checked_on_fresh_samples(calibrated, plans, results, calibration)
     regulated = [[sample.text for sample in result.responses] for result in results]
-    reached.regulated = _audit(calibrated, compiled, plans, regulated, "under the policy")
+    reached.regulated = _judged_by_the_law(
+        _audit(calibrated, compiled, plans, regulated, "under the policy"), reached.calibration
+    )
     reached.pairs = _pairs(calibrated, plans, answers, regulated)
 
     stages.stage("pricing the rules", len(plans))
@@ -246,6 +248,20 @@ def _checked_on_fresh_samples(
     return Calibration(
         tuple(budgets), calibration.rounds, calibration.samples, moments.ess, float(moments.prompt_ess.min()), calibration.converged
     )
+
+
+def _judged_by_the_law(record: AuditRecord, calibration: Calibration | None) -> AuditRecord:
+    """Budgets are bounds on the law, and a binding one lies exactly on its bound: the answers handed out are above it
+    every second time. So a budget is met when the law meets it within the error of the weighted samples; one that asks
+    for a confidence is judged on the answers, as in any audit."""
+    status = {} if calibration is None else {budget.term: budget.status for budget in calibration.budgets}
+    terms = tuple(
+        replace(term, within=status[term.term] != "missed")
+        if term.term in status and term.confidence is None and term.within is not None
+        else term
+        for term in record.terms
+    )
+    return replace(record, terms=terms)
 
 
 def _status(budget: BudgetResult, rate: float, half: float) -> str:

@@ -140,13 +140,9 @@ class _Rule:
         word: Modality = norm.modality.word.value
         said = self.sentences.said_of(norm.subject, norm.body)
         if word in ("may", "need not"):
-            self._refuse_weight(word, norm.weight)
             return replace(frame, modality=word, obligation=said)
-        nats = None
-        if word in ("should", "should not"):
-            nats = self._weight(norm.weight)
-        else:
-            self._refuse_weight(word, norm.weight)
+        # A weight on anything but `should` is refused when the text is parsed (P204).
+        nats = self._weight(norm.weight) if word in ("should", "should not") else None
         self._require_response(said, "this asks nothing of the response", norm.span)
         return replace(
             frame,
@@ -174,19 +170,6 @@ class _Rule:
         if weight.value.amount <= 0:
             raise self.messages.failure("P207", "a weight is a positive number of nats", weight.span, notes=(note,))
         return float(weight.value.amount)
-
-    def _refuse_weight(self, word: str, weight: ast.Weight | None) -> None:
-        if weight is None:
-            return
-        instead = {"must": "`should`", "must not": "`should not`"}.get(word)
-        self.messages.error(
-            "P204",
-            f"a `{word}` rule has no weight",
-            weight.span,
-            "remove this" if instead is None else f"remove this, or use {instead}",
-            notes=("`must` rules out what breaks it, altogether; only `should` and `prefer` are traded off",),
-            fix=Fix("remove the weight", weight.span, ""),
-        )
 
     # --------------------------------------------------------------------------------------------------- limits
     def _limit(self, clause: ast.LimitRate | ast.LimitAverage, frame: Regulator) -> Regulator:

@@ -25,7 +25,9 @@ _NAMED = (ast.ParamDecl, ast.LexiconDecl, ast.DefineDecl, ast.RuleDecl, ast.Conc
 def build_scope(module: ast.Module, messages: Messages) -> Scope:
     """Everything that the sentences of a file may refer to. Records a diagnostic for what cannot be."""
     declared = _declared(module, messages)
-    definitions = {name: item for name, item in declared.items() if isinstance(item, ast.DefineDecl)}
+    definitions = {
+        name: item for name, item in declared.items() if isinstance(item, ast.DefineDecl) and name not in SUBJECTS
+    }
     parameters: dict[str, ParameterValue] = {}
     lexicons: dict[str, tuple[Matcher, ...]] = {}
     # The scope sees both tables grow: a lexicon may use those above it.
@@ -202,7 +204,7 @@ def _check_definition(definition: ast.DefineDecl, scope: Scope, messages: Messag
         return
     first: Messages | None = None
     for values in product(*choices):
-        attempt = Messages(unfolded=messages.unfolded)
+        attempt = Messages(unfolded=messages.unfolded, cyclic=messages.cyclic)
         bindings = {p.name.text: Binding(value, TOP) for p, value in zip(parameters, values, strict=True)}
         try:
             Sentences(scope, attempt, Place(bindings, (definition.name.text,))).check(definition.body)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bylaw.spec import ast
 from bylaw.spec.errors import Label
-from bylaw.spec.scope import DEEPEST_UNFOLDING, Messages, Scope
+from bylaw.spec.scope import DEEPEST_UNFOLDING, Messages, Scope, Unresolved
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,13 @@ def unfold(
     definition = scope.definitions.get(name.text)
     if definition is None:
         return None
+    if name.text in messages.cyclic:
+        raise Unresolved
     if name.text in place.unfolding:
-        chain = " -> ".join((*place.unfolding[place.unfolding.index(name.text) :], name.text))
-        raise messages.failure("P109", f"`{name.text}` is defined by itself", name.span, notes=(chain,))
+        circle = place.unfolding[place.unfolding.index(name.text) :]
+        messages.cyclic.update(circle)
+        note = " -> ".join((*circle, name.text))
+        raise messages.failure("P109", f"`{name.text}` is defined by itself", name.span, notes=(note,))
     parts, height = _size(definition.body)
     messages.count_unfolding(definition, parts)
     if place.depth + height > DEEPEST_UNFOLDING:

@@ -72,6 +72,8 @@ class Fact(Node):
 
 @dataclass(frozen=True, slots=True)
 class TextConstant(Node):
+    """A text that the policy spells out."""
+
     value: str
     op: Literal["text"] = "text"
 
@@ -93,6 +95,8 @@ TextExpression: TypeAlias = MessageText | Fact | TextConstant | Continued
 # ----------------------------------------------------------------------------------------------------------- numbers
 @dataclass(frozen=True, slots=True)
 class NumberConstant(Node):
+    """A number that the policy spells out."""
+
     value: float
     op: Literal["number"] = "number"
 
@@ -140,6 +144,8 @@ NumberExpression: TypeAlias = NumberConstant | NumberFact | Count | Occurrences 
 # ---------------------------------------------------------------------------------------------------------- booleans
 @dataclass(frozen=True, slots=True)
 class BooleanConstant(Node):
+    """`true` or `false`."""
+
     value: bool
     op: Literal["boolean"] = "boolean"
 
@@ -169,6 +175,8 @@ class Holds(Node):
 
 @dataclass(frozen=True, slots=True)
 class Compare(Node):
+    """A comparison of two quantities."""
+
     operator: Literal["<", "<=", "==", "!=", ">=", ">"]
     left: NumberExpression
     right: NumberExpression
@@ -178,18 +186,24 @@ class Compare(Node):
 
 @dataclass(frozen=True, slots=True)
 class And(Node):
+    """All of them hold."""
+
     items: tuple[BooleanExpression, ...]
     op: Literal["and"] = "and"
 
 
 @dataclass(frozen=True, slots=True)
 class Or(Node):
+    """At least one of them holds."""
+
     items: tuple[BooleanExpression, ...]
     op: Literal["or"] = "or"
 
 
 @dataclass(frozen=True, slots=True)
 class Not(Node):
+    """It does not hold."""
+
     item: BooleanExpression
     op: Literal["not"] = "not"
 

@@ -44,10 +44,14 @@ class Unresolved(Exception):
 
 @dataclass
 class Messages:
-    """Collects diagnostics in the order in which they are found, and counts what definitions unfold to."""
+    """Collects diagnostics in the order in which they are found, and counts what definitions unfold to.
+
+    `cyclic` are definitions that turned out to use themselves: one message for a whole circle is enough.
+    """
 
     found: list[Diagnostic] = field(default_factory=list)
     unfolded: int = 0
+    cyclic: set[str] = field(default_factory=set)
 
     def error(
         self,

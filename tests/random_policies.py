@@ -127,11 +127,17 @@ class Writer:
     def trace(self, with_facts: bool = True) -> Trace:
         """A conversation that waits for its response; some facts may be missing."""
         roles = [role for role in ("system", "developer", "user") if self.random.random() < 0.7 or role == "user"]
-        facts = {name: self.random.choice(values) for name, values in FACTS.items() if with_facts or self.random.random() < 0.5}
+        facts = {
+            name: self.random.choice(values)
+            for name, values in FACTS.items()
+            if with_facts or self.random.random() < 0.5
+        }
         return Trace(tuple(Message(role, self.text()) for role in roles), facts)
 
 
 def everywhere(seed: object) -> Writer:
     """A writer that uses every text and fact."""
-    texts = tuple(MessageText(role) for role in ("response", "response", "prompt", "system", "developer", "conversation"))
+    texts = tuple(
+        MessageText(role) for role in ("response", "response", "prompt", "system", "developer", "conversation")
+    )
     return Writer(seed, (*texts, Fact("meta.kind"), TextConstant("ab a")), facts=True)

@@ -19,7 +19,24 @@ PIECES = (
     *('"', "\u2019", "\u201d", ")", "\u00e9", "e\u0301", "\u00df", "\u1e9e", "\u0130", "\u01c5", "\u212a", "\u017f"),
     *("\u4e2d", "\u0661", "\u05d0", "\U0001f600", "\U0001d400", "\u200d", "\ufb05", "\u00aa", "\u24d0", "{", "}", "[]"),
 )
-PHRASES = ("a", "cat", "A", "cat's", "\u00e9", "\u00df", "k", "s", "-", "a b", "*", "42", " ", "\u0130", "\ufb05", "I a")
+PHRASES = (
+    "a",
+    "cat",
+    "A",
+    "cat's",
+    "\u00e9",
+    "\u00df",
+    "k",
+    "s",
+    "-",
+    "a b",
+    "*",
+    "42",
+    " ",
+    "\u0130",
+    "\ufb05",
+    "I a",
+)
 PATTERNS = (("[a-z]+", ""), (r"\bcat", "i"), ("a|ab", ""), (r"^\w+$", "m"), ("[^a]\\s*$", ""), ("k", "i"), ("a?", ""))
 MATCHERS: tuple[Matcher, ...] = (*map(Phrase, PHRASES), *(Regex(source, flags) for source, flags in PATTERNS))
 
@@ -84,7 +101,12 @@ def _around(matcher: Matcher | None) -> list[str]:
     """Texts with the matcher's own words at an edge, inside and doubled."""
     core = matcher.text if isinstance(matcher, Phrase) else "cat"
     forms = (core, core.upper(), core.lower(), core.swapcase())
-    return [f"{before}{form}{after}" for form in forms for before in ("", " ", "a", "-", "\u00e9") for after in ("", " ", "s", "\u0301", core)]
+    return [
+        f"{before}{form}{after}"
+        for form in forms
+        for before in ("", " ", "a", "-", "\u00e9")
+        for after in ("", " ", "s", "\u0301", core)
+    ]
 
 
 @pytest.mark.parametrize("name", PREDICATES)
@@ -118,7 +140,9 @@ def test_units_lie_in_the_text_apart_and_in_order(name: str) -> None:
         assert all(a.end <= b.start for a, b in zip(found, found[1:], strict=False)), show(found, text)
 
 
-@pytest.mark.parametrize(("kind", "wrong", "meant"), [("unit", "word", "words"), ("predicate", "starts_with", "start_with")])
+@pytest.mark.parametrize(
+    ("kind", "wrong", "meant"), [("unit", "word", "words"), ("predicate", "starts_with", "start_with")]
+)
 def test_an_unknown_name_suggests_a_known_one(kind: str, wrong: str, meant: str) -> None:
     with pytest.raises(catalog.UnknownName) as raised:
         getattr(catalog, kind)(wrong)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
+
 from bylaw.compiler.law.divergence import DIVERGENCES, KL, Divergence, donsker_varadhan
 from bylaw.compiler.law.gibbs import kl_divergence, total_variation
-from scipy.optimize import minimize_scalar
 
 EXACT = 1e-9
 NAMES = sorted(DIVERGENCES)

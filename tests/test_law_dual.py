@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+
 from bylaw.compiler.law.dual import solve_dual
 from bylaw.compiler.law.gibbs import ExactLaw
 from bylaw.compiler.law.numerics import EmptySupport, LowEffectiveSampleSize
@@ -14,8 +17,6 @@ from bylaw.compiler.law.samples import (
     log_mean_exp,
     log_z_estimate,
 )
-from scipy.optimize import minimize
-from scipy.special import logsumexp
 
 SENSES = ("at most", "at least", "exactly")
 

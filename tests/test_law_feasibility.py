@@ -6,10 +6,11 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
+
 from bylaw.compiler.law.dual import solve_dual
 from bylaw.compiler.law.feasibility import hard_budgets, infeasibility, separation, solve_matrix_game
 from bylaw.compiler.law.samples import Population, PromptSamples
-from scipy.optimize import linprog
 
 
 def sided(bounds: np.ndarray, senses: list[str], features: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from math import inf
 
 import numpy as np
 import pytest
+
 from bylaw.compiler.law.games import (
     GameCase,
     censorship,

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+
 from bylaw.compiler.law.dual import solve_dual
 from bylaw.compiler.law.gibbs import ExactLaw, entropy, kl_divergence, total_variation
 from bylaw.compiler.law.numerics import EmptySupport

@@ -6,6 +6,7 @@ from itertools import permutations as all_orders
 
 import numpy as np
 import pytest
+
 from bylaw.compiler.law.gibbs import ExactLaw
 from bylaw.compiler.law.numerics import EmptySupport
 from bylaw.compiler.law.prices import (

@@ -8,6 +8,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+
 from tinymodels import MarkovModel, TabularModel
 
 

@@ -72,7 +72,9 @@ def test_every_code_has_a_case(code: str) -> None:
 CONDITIONS = {
     'prompt contains "a"': Holds("contain", MessageText("prompt"), (Phrase("a"),)),
     'not prompt contains "a"': Not(Holds("contain", MessageText("prompt"), (Phrase("a"),))),
-    'prompt mentions all of ["a", /b/i]': Holds("mention", MessageText("prompt"), (Phrase("a"), Regex("b", "i")), "all"),
+    'prompt mentions all of ["a", /b/i]': Holds(
+        "mention", MessageText("prompt"), (Phrase("a"), Regex("b", "i")), "all"
+    ),
     'prompt contains none of ["a"]': Not(Holds("contain", MessageText("prompt"), (Phrase("a"),))),
     'prompt does not contain "a"': Not(Holds("contain", MessageText("prompt"), (Phrase("a"),))),
     'meta.topic == "tea"': Holds("match", Fact("meta.topic"), (Phrase("tea"),)),
@@ -114,8 +116,16 @@ def test_definitions_are_unfolded_where_they_stand() -> None:
 
 
 def test_definitions_can_stand_for_texts_and_lists() -> None:
-    assert only(in_rule("must contain hi", 'define hi as "hello"')).obligation == only(in_rule('must contain "hello"')).obligation or True
-    for definition in ('define words as ["a", "b"]', 'lexicon words = ["a", "b"]', 'param words : list of text = ["a", "b"]'):
+    assert (
+        only(in_rule("must contain hi", 'define hi as "hello"')).obligation
+        == only(in_rule('must contain "hello"')).obligation
+        or True
+    )
+    for definition in (
+        'define words as ["a", "b"]',
+        'lexicon words = ["a", "b"]',
+        'param words : list of text = ["a", "b"]',
+    ):
         obligation = only(in_rule("must mention any of words", definition)).obligation
         assert isinstance(obligation, Holds)
         assert obligation.matchers == (Phrase("a"), Phrase("b"))
@@ -175,7 +185,10 @@ def test_a_permission_becomes_part_of_the_condition() -> None:
     ("rules", "expected"),
     [
         ('rule a at user { when response contains "x" must not contain "x" }', []),
-        ('rule a at user { when prompt contains "x" must contain "y" }\nrule b at user { must not contain "y" }', ["P401"]),
+        (
+            'rule a at user { when prompt contains "x" must contain "y" }\nrule b at user { must not contain "y" }',
+            ["P401"],
+        ),
         (
             'rule a at user { when prompt contains "x" must contain "y" }\n'
             'rule b at user { unless prompt contains "x" must not contain "y" }',
@@ -192,9 +205,18 @@ def test_a_permission_becomes_part_of_the_condition() -> None:
             'rule d at user { when prompt contains "x" must have a lines }',
             ["P401", "P401"],
         ),
-        ('rule a at user { must contain "y" }\nrule b at user { must not contain "y" }\nrule c at user { may contain "y" }', []),
-        ('rule a at user { must contain "y" }\nrule b at user { limit response contains "y" to at most 0% of responses }', ["P401"]),
-        ('rule a at user { must have at most 3 words }\nrule b at user { must contain "one two three four" }', ["P401"]),
+        (
+            'rule a at user { must contain "y" }\nrule b at user { must not contain "y" }\nrule c at user { may contain "y" }',
+            [],
+        ),
+        (
+            'rule a at user { must contain "y" }\nrule b at user { limit response contains "y" to at most 0% of responses }',
+            ["P401"],
+        ),
+        (
+            'rule a at user { must have at most 3 words }\nrule b at user { must contain "one two three four" }',
+            ["P401"],
+        ),
     ],
 )
 def test_conflicts(rules: str, expected: list[str]) -> None:
@@ -209,7 +231,10 @@ def test_conflicts(rules: str, expected: list[str]) -> None:
         ('when prompt contains "a" when response contains "b" must contain "x" skips "a" violates "b"', []),
         ('limit response contains "x" to at least 50% of responses complies "x" violates "y"', []),
         ('limit response contains "x" to at most 50% of responses complies "y" violates "x"', []),
-        ('when meta.n > 3 must contain "x" complies { given meta.n = 4 assistant "x" } skips { given meta.n = 2 assistant "" }', []),
+        (
+            'when meta.n > 3 must contain "x" complies { given meta.n = 4 assistant "x" } skips { given meta.n = 2 assistant "" }',
+            [],
+        ),
         ('when meta.vip must contain "x" violates { given meta.vip = true assistant "" }', []),
         ('when meta.vip == false must contain "x" skips { given meta.vip = true assistant "" }', []),
         ('when meta.vip must contain "x" violates { assistant "" }', ["P502"]),
@@ -253,9 +278,13 @@ def test_a_sentence_without_meaning_is_never_dropped_silently(sentence: str, bef
 def test_deep_and_wide_definitions_end_in_a_message() -> None:
     chain = "define d0 as 1\n" + "\n".join(f"define d{n} as d{n - 1} + 1" for n in range(1, 400))
     assert codes(in_rule("must have at most d399 words", chain))[-1] == "P006"
-    doubled = "define d0 as number of words in response\n" + "\n".join(f"define d{n} as d{n - 1} + d{n - 1}" for n in range(1, 40))
+    doubled = "define d0 as number of words in response\n" + "\n".join(
+        f"define d{n} as d{n - 1} + d{n - 1}" for n in range(1, 40)
+    )
     assert codes(in_rule("prefer higher d39", doubled)) == ["P006"]
-    fine = "define d0 as number of words in response\n" + "\n".join(f"define d{n} as d{n - 1} + 1" for n in range(1, 25))
+    fine = "define d0 as number of words in response\n" + "\n".join(
+        f"define d{n} as d{n - 1} + 1" for n in range(1, 25)
+    )
     assert only(in_rule("prefer higher d24", fine)).value is not None
 
 
@@ -269,4 +298,4 @@ def test_everything_is_reported_in_one_run_and_in_the_order_of_the_file() -> Non
 def test_or_stays_or() -> None:
     obligation = only(in_rule('must contain "a" or contain "b"')).obligation
     assert isinstance(obligation, Or)
-    assert RESPONSE == obligation.items[0].subject  # type: ignore[union-attr]
+    assert obligation.items[0].subject == RESPONSE  # type: ignore[union-attr]

@@ -82,7 +82,10 @@ def _run(compiled, read, path, model_name, temperature, allow_download, numbers,
     samples, particles, responses, max_tokens, seed = numbers
     settings = RunSettings(samples, particles, responses, max_tokens, seed)
     try:
-        model = load_model(model_name or default_model_path(), temperature=temperature, allow_download=allow_download)
+        model = load_model(
+            model_name or default_model_path(), temperature=temperature, allow_download=allow_download,
+            name=None if model_name else "default",
+        )  # fmt: skip
         _use_one_thread_if_small(model)
         with _Bars() as bars:
             record = run_policy(compiled, read.traces, str(path), model, settings, bars)

@@ -32,13 +32,14 @@ class Settings:
     """Everything that decides what comes out of a training run."""
 
     seed: int = 0
-    steps: int = 2500
-    decay_steps: int = 900
+    steps: int = 4600
+    decay_steps: int = 1400
     batch: int = 12
     peak_rate: float = 2e-3
     warm_up: int = 100
     weight_decay: float = 0.05
     drill_steps: int = 60
+    late_drills_from: int = 1600
     threads: int = 2
 
 
@@ -62,12 +63,17 @@ def token_batches(tokenizer: Any, settings: Settings, first_step: int = 0) -> It
         groups = [rows[k : k + settings.batch] for k in range(0, len(rows), settings.batch)]
         rng.shuffle(groups)
         for group in groups:
-            if step < settings.drill_steps and step % 2 == 0:
+            if is_drill_step(step, settings):
                 drills = range(step * settings.batch * 2, (step + 1) * settings.batch * 2)
                 group = encode(tokenizer, [copy_drill(settings.seed, k) for k in drills])
             if step >= first_step:
                 yield collate(group, tokenizer.pad_token_id, digits)
             step += 1
+
+
+def is_drill_step(step: int, settings: Settings) -> bool:
+    """Every second step at first, so that copying stays alive; later now and then, for long numbers and rare names."""
+    return step % 2 == 0 if step < settings.drill_steps else step >= settings.late_drills_from and step % 6 == 0
 
 
 def collate(rows: list[tuple[list[int], int]], pad: int, digits: torch.Tensor) -> Batch:

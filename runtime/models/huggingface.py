@@ -26,11 +26,17 @@ _TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_t
 
 
 def load_model(
-    path_or_id: str | Path, *, temperature: float = 1.0, allow_download: bool = False, device: str = "cpu"
+    path_or_id: str | Path,
+    *,
+    temperature: float = 1.0,
+    allow_download: bool = False,
+    device: str = "cpu",
+    name: str | None = None,
 ) -> HuggingFaceModel:
     """Load a model directory, or with `allow_download` a model of the Hugging Face hub by its id.
 
-    `temperature` > 0 divides the logits and is part of the law p0. Raises `ModelError` when the directory is missing,
+    `temperature` > 0 divides the logits and is part of the law p0. `name` is for reports; without it the directory's
+    name is used. Raises `ModelError` when the directory is missing,
     holds no causal language model in safetensors, or its tokenizer's bytes cannot be established.
     """
     if not (np.isfinite(temperature) and temperature > 0):
@@ -64,7 +70,7 @@ def load_model(
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the tokenizer in `{directory}` cannot be read: {error}") from error
     verify_vocabulary(vocabulary, lambda text: list(tokenizer.encode(text, add_special_tokens=False)))
-    return HuggingFaceModel(network, tokenizer, vocabulary, directory.name, _digest(directory), float(temperature))
+    return HuggingFaceModel(network, tokenizer, vocabulary, name or directory.name, _digest(directory), float(temperature))
 
 
 class HuggingFaceModel:

@@ -1,0 +1,229 @@
+"""The command line as a person meets it: exit codes, one clear message for each mistake, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bylaw.runtime.cli import VERBS, main
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+STORIES = Path(__file__).parents[2] / "shared" / "data" / "models" / "stories260K"
+
+
+def call(*arguments: object) -> Result:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
+    return result
+
+
+def write(folder: Path, text: str, name: str = "rules.bylaw") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# ------------------------------------------------------------------------------------------------------------- help
+def test_every_verb_explains_itself() -> None:
+    assert all(verb in call("--help").output for verb in VERBS)
+    for verb in VERBS:
+        result = call(verb, "--help")
+        assert result.exit_code == 0
+        assert "Usage:" in result.output
+
+
+def test_an_unknown_verb_is_refused_with_a_suggestion() -> None:
+    result = call("chek", "x")
+    assert result.exit_code == 2
+    assert "Did you mean `check`?" in result.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str) -> None:
+    assert "_BYLAW_COMPLETE" in call("completion", shell).output
+
+
+@pytest.mark.parametrize("command", [[sys.executable, "-m", "bylaw", "--version"], [sys.executable, "-c", "import bylaw"]])
+def test_works_from_any_directory(command: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# ------------------------------------------------------------------------------------------------------------ check
+@pytest.mark.parametrize("example", sorted(path.parent.name for path in EXAMPLES.glob("*/rules.bylaw")))
+def test_the_examples_are_sound(example: str) -> None:
+    result = call("check", EXAMPLES / example / "rules.bylaw")
+    assert result.exit_code == 0
+    assert "sound" in result.output
+    assert "warning" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "words"),
+    [
+        ("rule r { must be jsn }", "P103", "a text cannot be `jsn`"),
+        ("rule r { must sparkle }", "P005", "1:15"),
+        ('rule a {\n  must contain "x"\n\nrule b { must contain "y" }', "P003", "a `{` is never closed"),
+        ('rule a { must start with "Sure, " }\nrule b { must have no commas }', "P401", "can never both hold"),
+    ],
+)
+def test_a_wrong_policy_gets_one_message_with_a_place(policy: str, code: str, words: str, tmp_path: Path) -> None:
+    path = write(tmp_path, policy)
+    for arguments in (("check", path), ("run", path, "--out", tmp_path / "out"), ("audit", path, path)):
+        result = call(*arguments)
+        assert result.exit_code == 1
+        assert result.output.count("error[") == 1
+        assert f"error[{code}]" in result.output
+        assert words in result.output
+        assert f" --> {path}:" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_check_as_json_and_stages(tmp_path: Path) -> None:
+    path = write(tmp_path, "rule r { must be jsn }")
+    found = json.loads(call("check", path, "--format", "json").output)
+    assert found["ok"] is False
+    assert found["diagnostics"][0]["code"] == "P103"
+    good = EXAMPLES / "support" / "rules.bylaw"
+    for stage in ("ast", "regulators", "program"):
+        assert json.loads(call("check", good, "--emit", stage).output)
+
+
+def test_a_policy_that_cannot_be_read(tmp_path: Path) -> None:
+    assert call("check", tmp_path / "none.bylaw").exit_code == 2
+    (tmp_path / "binary.bylaw").write_bytes(b"rule \xff\xfe")
+    result = call("check", tmp_path / "binary.bylaw")
+    assert result.exit_code == 2
+    assert "UTF-8" in result.output
+
+
+# ------------------------------------------------------------------------------------------------------------ audit
+POLICY = """
+rule no_damn at root { must not mention "damn" }
+rule rare { limit response mentions any of ["sorry"] to at most 10% of responses }
+"""
+
+
+def test_a_broken_line_is_named_and_the_rest_audited(tmp_path: Path) -> None:
+    rules = write(tmp_path, POLICY)
+    lines = ['{"prompt": "hi", "response": "Hello."}', '{"prompt": "hi", "resp', '{"prompt": "hi", "response": "Damn."}']
+    transcripts = write(tmp_path, "\n".join(lines), "log.jsonl")
+    result = call("audit", rules, transcripts, "--out", tmp_path / "out")
+    assert result.exit_code == 3
+    assert "line 2" in result.output
+    record = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert record["transcripts"] == 2
+    assert [term["violated"] for term in record["terms"]] == [1, 0]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.html", "report.md", "report.json"}
+
+
+def test_the_gate_fails_on_a_broken_hard_rule_only_when_asked(tmp_path: Path) -> None:
+    rules = write(tmp_path, POLICY)
+    transcripts = write(tmp_path, '{"prompt": "hi", "response": "Damn."}\n', "log.jsonl")
+    assert call("audit", rules, transcripts).exit_code == 0
+    assert call("audit", rules, transcripts, "--gate").exit_code == 4
+
+
+def test_columns_and_labels(tmp_path: Path) -> None:
+    rules = write(tmp_path, POLICY)
+    table = write(tmp_path, "q,a,label\nhi,Hello,fine\nhi,Damn it,rude\nyo,Damn!,fine\n", "log.csv")
+    columns = ("--prompt-column", "q", "--response-column", "a")
+    result = call("audit", rules, table, *columns, "--compare", "no_damn=label:rude", "--format", "json")
+    assert result.exit_code == 0
+    (agreement,) = json.loads(result.output)["agreements"]
+    assert (agreement["true_positive"], agreement["false_positive"], agreement["true_negative"]) == (1, 1, 1)
+    assert call("audit", rules, table, "--prompt-column", "qq", "--response-column", "a").exit_code == 2
+    assert call("audit", rules, table, *columns, "--compare", "nothing=label:rude").exit_code == 2
+    assert call("audit", rules, table, *columns, "--compare", "no_damn=label:typo").exit_code == 2
+
+
+def test_transcripts_that_do_not_exist(tmp_path: Path) -> None:
+    result = call("audit", write(tmp_path, POLICY), tmp_path / "none.jsonl")
+    assert result.exit_code == 2
+    assert result.output.count("error:") == 1
+
+
+# -------------------------------------------------------------------------------------------------------------- run
+def test_run_without_prompts(tmp_path: Path) -> None:
+    result = call("run", write(tmp_path, POLICY))
+    assert result.exit_code == 2
+    assert "prompts.jsonl" in result.output
+
+
+@pytest.mark.parametrize("content", [None, "{}", "not json"])
+def test_a_folder_that_is_not_a_model(content: str | None, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="running a model needs the extra `models`")
+    rules, prompts = write(tmp_path, POLICY), write(tmp_path, '{"prompt": "hi"}\n', "prompts.jsonl")
+    model = tmp_path / "model"
+    if content is not None:
+        model.mkdir()
+        (model / "config.json").write_text(content, encoding="utf-8")
+    result = call("run", rules, "--prompts", prompts, "--model", model, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert result.output.count("error:") == 1
+    assert str(model) in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_budget_that_the_model_cannot_meet_is_marked_in_the_policy(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="running a model needs the extra `models`")
+    if not STORIES.is_dir():
+        pytest.skip("the story model lies in shared/data beside the checkout, which is not here")
+    # Every answer with a word in it has a vowel here, so a tenth of them cannot be had.
+    rules = write(tmp_path, "rule r { limit response contains /[aeiou]/ to at most 10% of responses }")
+    prompts = write(tmp_path, '{"prompt": "Once upon a time,"}\n' * 4, "prompts.jsonl")
+    arguments = ("--model", STORIES, "--max-tokens", 12, "--samples", 20, "--particles", 40, "--out", tmp_path / "out")
+    result = call("run", rules, "--prompts", prompts, *arguments)
+    assert result.exit_code == 1, result.output
+    assert "error[P703]" in result.output
+    assert "the model cannot meet this budget" in result.output
+    assert "limit response contains" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_writes_a_whole_report_that_is_repeatable(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="running a model needs the extra `models`")
+    rules = write(tmp_path, 'rule polite at root { must not mention "sorry" }\nrule brief { should have at most 20 words }')
+    prompts = write(tmp_path, '{"prompt": "My lamp is broken."}\n{"prompt": "Where is my order?"}\n', "prompts.jsonl")
+    sizes = ("--samples", 4, "--particles", 8, "--responses", 4, "--max-tokens", 30)
+    records = []
+    for name in ("one", "two"):
+        result = call("run", rules, "--prompts", prompts, *sizes, "--out", tmp_path / name)
+        assert result.exit_code == 0, result.output
+        record = json.loads((tmp_path / name / "report.json").read_text(encoding="utf-8"))
+        record.pop("seconds")
+        records.append(record)
+    assert records[0] == records[1]
+    assert records[0]["complete"]
+    assert (tmp_path / "one" / "report.html").stat().st_size > 5_000
+
+
+def test_ctrl_c_leaves_a_partial_report(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="running a model needs the extra `models`")
+    import signal
+    import time
+
+    rules = EXAMPLES / "support" / "rules.bylaw"
+    command = [sys.executable, "-m", "bylaw", "run", str(rules), "--out", str(tmp_path / "out"), "--samples", "4"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("calibrating"):
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, rest
+    record = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert record["complete"] is False
+    assert record["base"] is not None
+    assert record["regulated"] is None
+    assert "nterrupted" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
