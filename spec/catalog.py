@@ -38,6 +38,8 @@ class Language:
 
 @dataclass(frozen=True, slots=True)
 class PredicateExample:
+    """A text for which a predicate holds, or not; with several matchers, for all of them."""
+
     text: str
     matchers: tuple[Matcher, ...]
     holds: bool
@@ -61,6 +63,8 @@ class Predicate:
 
 @dataclass(frozen=True, slots=True)
 class UnitExample:
+    """A text and how many units it has."""
+
     text: str
     count: int
 

@@ -49,6 +49,8 @@ def resolve_rule(rule: ast.RuleDecl, scope: Scope, messages: Messages) -> list[R
 
 @dataclass(frozen=True)
 class _Rule:
+    """One rule and what its clauses may refer to."""
+
     rule: ast.RuleDecl
     scope: Scope
     messages: Messages

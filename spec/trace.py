@@ -12,6 +12,8 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """What one side said."""
+
     role: str
     content: str
 

@@ -121,7 +121,7 @@ def test_a_broken_line_is_named_and_the_rest_audited(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert record["transcripts"] == 2
     assert [term["violated"] for term in record["terms"]] == [1, 0]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.html", "report.md", "report.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.html", "report.md", "report.json", "rates.svg"}
 
 
 def test_the_gate_fails_on_a_broken_hard_rule_only_when_asked(tmp_path: Path) -> None:

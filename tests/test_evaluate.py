@@ -25,7 +25,9 @@ def term_of(sentences: str) -> RewardTerm:
 
 
 def trace_of(response: str, prompt: str = "hello there", **facts: FactValue) -> Trace:
-    return Trace((Message("user", prompt),), {f"meta.{name}": value for name, value in facts.items()}).answered(response)
+    return Trace((Message("user", prompt),), {f"meta.{name}": value for name, value in facts.items()}).answered(
+        response
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ logic
@@ -78,7 +80,9 @@ def test_facts_as_truth(value: FactValue, expected: bool | None) -> None:
     assert isinstance(found, Unknown) if expected is None else found is expected
 
 
-@pytest.mark.parametrize(("value", "shown"), [("a", "a"), (12.0, "12"), (0.5, "0.5"), (True, "true"), (1e300, str(10**300))])
+@pytest.mark.parametrize(
+    ("value", "shown"), [("a", "a"), (12.0, "12"), (0.5, "0.5"), (True, "true"), (1e300, str(10**300))]
+)
 def test_facts_as_texts(value: FactValue, shown: str) -> None:
     found = text_of(Fact("meta.x"), Trace((), {"meta.x": value}))
     assert isinstance(found, str)
@@ -152,10 +156,10 @@ EVIDENCE = [
     ('must contain "a" at most 1 times', "a-a", ["a", "a"]),
     ('must not contain "a" and must not contain "b"', "", None),
     ('limit response mentions "a" to at most 2% of responses', "b a", ["a"]),
-    ('limit response has at least 2 words to at most 2% of responses', "a b c", ["b c"]),
+    ("limit response has at least 2 words to at most 2% of responses", "a b c", ["b c"]),
     ('when response contains "b" must not contain "a"', "b a", ["a"]),
     ('must be uppercase and not contain "a"', "Aa", ["a"]),
-    ('must not be lowercase', "abc", ["abc"]),
+    ("must not be lowercase", "abc", ["abc"]),
 ]
 
 

@@ -81,7 +81,9 @@ def test_digest_leaves_out_multipliers() -> None:
     assert from_json(to_json(priced)) == priced
 
 
-@pytest.mark.parametrize("change", [("2", "3"), ('contain "a"', 'mention "a"'), ('"b"', '"c"'), ("when", "unless"), ("rule a", "rule b")])
+@pytest.mark.parametrize(
+    "change", [("2", "3"), ('contain "a"', 'mention "a"'), ('"b"', '"c"'), ("when", "unless"), ("rule a", "rule b")]
+)
 def test_digest_changes_with_the_meaning(change: tuple[str, str]) -> None:
     assert program_of(RULES.replace(*change)).digest != program_of(RULES).digest
 

@@ -433,9 +433,9 @@ def test_bars_are_well_formed(pairs):
 
 
 # ------------------------------------------------------------------------------------------------------------- files
-def test_the_report_is_written_as_three_files(tmp_path):
+def test_the_report_is_written_as_files(tmp_path):
     paths = write_report(_run(), tmp_path / "new" / "folder")
-    assert [p.name for p in paths] == ["report.html", "report.md", "report.json"]
+    assert [p.name for p in paths] == ["report.html", "report.md", "report.json", "rates.svg"]
     assert json.loads(paths[2].read_text(encoding="utf-8"))["price"]["kl"] == 0.84
     assert sorted(p.name for p in paths[0].parent.iterdir()) == sorted(p.name for p in paths)
 

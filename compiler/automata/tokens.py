@@ -93,6 +93,16 @@ class Utf8:
                     possible[state, label] = True
         return possible
 
+    @cached_property
+    def missing(self) -> Ints:
+        """Shape [U]: how many bytes complete the character that a state is inside; 0 at a character boundary."""
+        counts = np.zeros(self.size, dtype=np.int32)
+        for state in range(1, self.size):
+            # a first byte fixes the length, so all moves agree, and the builder numbers targets before their sources
+            target, _ = next(iter(self.step[state].values()))
+            counts[state] = counts[target] + 1
+        return counts
+
     def _inner_first(self) -> Iterator[int]:
         """All states, those that fewer bytes complete first: the builder numbers them that way, 0 excepted."""
         yield from range(1, self.size)
@@ -210,6 +220,16 @@ class TokenAutomaton:
         return self.size * self.utf8.size if self._spaced else self.valued.start
 
     @property
+    def delta(self) -> Ints:
+        """Shape [Q, K]: next automaton states by character class."""
+        return self._delta
+
+    @property
+    def increments(self) -> Floats:
+        """Shape [Q, K]: what a character of a class pays, in nats."""
+        return self._increments
+
+    @property
     def class_of(self) -> Ints:
         """Shape [V]: the token class at a character boundary."""
         return self.block(0).class_of
@@ -229,6 +249,13 @@ class TokenAutomaton:
         if u not in self._blocks:
             self._blocks[u] = self._build(u)
         return self._blocks[u]
+
+    def exits(self, u: int) -> tuple[tuple[tuple[int, ...], int], ...]:
+        """What tokens do inside a character (u != 0), each effect once: (classes of completed characters, next u).
+
+        The first completed character is the pending one, so the token that completes it pays for it.
+        """
+        return tuple((labels, target) for labels, targets in self._effects(u).items() for target in targets)
 
     def split(self, states: Ints) -> tuple[Ints, Ints]:
         """(u, row within block u) of composite states."""

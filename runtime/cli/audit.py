@@ -39,7 +39,7 @@ def command(
     from bylaw.runtime.audit.audit import audit
     from bylaw.runtime.audit.inputs import ColumnNames, TranscriptError
     from bylaw.runtime.audit.transcripts import read_transcripts
-    from bylaw.runtime.report import render_console, render_markdown, write_report
+    from bylaw.runtime.report import ReportError, render_console, render_markdown, write_report
     from bylaw.runtime.record import to_json
 
     program = compiled.require()
@@ -66,15 +66,19 @@ def command(
         click.echo(f"warning: {problem.source}, line {problem.line}: {problem.message}; left out", err=True)
     if len(read.problems) > MAXIMUM_PROBLEMS_SHOWN:
         click.echo(f"warning: {len(read.problems) - MAXIMUM_PROBLEMS_SHOWN} more parts of the input were left out", err=True)
+    if out is not None:
+        try:
+            written = write_report(record, out)
+        except ReportError as error:
+            fail(str(error), UNUSABLE)
+        for path in written:
+            click.echo(f"wrote {path}", err=True)
     if output == "json":
         click.echo(to_json(record))
     elif output == "markdown":
         click.echo(render_markdown(record))
     else:
         render_console(record, Console())
-    if out is not None:
-        for path in write_report(record, out):
-            click.echo(f"wrote {path}", err=True)
     raise SystemExit(_code(record, gate))
 
 

@@ -75,7 +75,7 @@ def _run(compiled, read, path, model_name, temperature, allow_download, numbers,
     from bylaw.runtime.enforcement import EnforcementError
     from bylaw.runtime.models.interface import ModelError
     from bylaw.runtime.record import to_json
-    from bylaw.runtime.report import render_console, render_markdown, write_report
+    from bylaw.runtime.report import ReportError, render_console, render_markdown, write_report
     from bylaw.runtime.run import RunSettings, run_policy
     from bylaw.runtime.twist import TwistError
 
@@ -99,7 +99,10 @@ def _run(compiled, read, path, model_name, temperature, allow_download, numbers,
         fail_at(compiled, "P703", str(error), error.terms)
     except TwistError as error:
         fail(str(error), POLICY_ERROR)
-    written = write_report(record, out)
+    try:
+        written = write_report(record, out)
+    except ReportError as error:
+        fail(str(error), UNUSABLE)
     if output == "json":
         click.echo(to_json(record))
     elif output == "markdown":

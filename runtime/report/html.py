@@ -66,6 +66,24 @@ def _audit_context(record: AuditRecord) -> dict[str, Any]:
     }
 
 
+def render_picture(record: AuditRecord | RunRecord) -> str | None:
+    """The chart of rates as one SVG file that carries its own style; None where there is nothing to draw.
+
+    It says with a hollow circle and a filled one, and in its description, what is before and what is after.
+    """
+    is_run = isinstance(record, RunRecord)
+    drawn = rows.run_rate_rows(record) if isinstance(record, RunRecord) else rows.audit_rate_rows(record)
+    if not drawn:
+        return None
+    title = "How often each rule is broken" + (": by the model alone (hollow) and under the policy (filled)" if is_run else "")
+    svg = charts.rate_chart(
+        drawn, width=_WIDE, prefix="rates", title=title, description="Shares of answers with 95% intervals; limits dashed."
+    )
+    style = _environment().get_template("chart.css.j2").render()
+    opening, rest = svg.split("\n", 1)
+    return f'{opening}\n<style>\n{style}\nsvg {{ background: var(--card); }}\n</style>\n{rest}\n'
+
+
 def _both(draw: Any, chart_rows: Any, prefix: str, title: str, description: str) -> dict[str, Any] | None:
     """A chart for wide pages and one for phones; the style sheet shows one of them. None without rows."""
     from markupsafe import Markup

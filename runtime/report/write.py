@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from bylaw.runtime.record import AuditRecord, RunRecord, to_json
-from bylaw.runtime.report.html import render_html
+from bylaw.runtime.report.html import render_html, render_picture
 from bylaw.runtime.report.markdown import render_markdown
 
 
@@ -15,7 +15,7 @@ class ReportError(Exception):
 
 
 def write_report(record: AuditRecord | RunRecord, directory: str | Path) -> list[Path]:
-    """Writes report.html, report.md and report.json into `directory`, which is made where it is missing.
+    """Writes report.html, report.md, report.json and (where there are rates) rates.svg into `directory`, which is made where it is missing.
 
     Everything is rendered and written beside its place first and then moved there, so that a reader never finds half a
     file. Raises ReportError.
@@ -26,6 +26,9 @@ def write_report(record: AuditRecord | RunRecord, directory: str | Path) -> list
         "report.md": render_markdown(record),
         "report.json": to_json(record) + "\n",
     }
+    picture = render_picture(record)
+    if picture is not None:
+        texts["rates.svg"] = picture
     waiting: dict[Path, Path] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,135 @@
+"""The house: which module may import which, what a check loads, how fast it starts, what is packaged."""
+
+import ast
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ("spec", "compiler", "runtime")
+MODULES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
+SUPPORT = ROOT / "examples" / "support" / "rules.bylaw"
+HEAVY = ("torch", "transformers", "numpy", "pydantic", "jinja2", "rich", "scipy")
+# What spec and compiler may import of ours; the runtime may import both.
+ALLOWED = {"spec": ("spec",), "compiler": ("spec", "compiler"), "runtime": LAYERS}
+
+
+def imports(path: Path, at_import_only: bool = False) -> set[str]:
+    """Absolute names that a module imports; of those, only what it needs to be imported itself."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for node in ast.walk(tree) if not at_import_only else _top_level(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def _top_level(tree: ast.Module) -> list[ast.stmt]:
+    checked = [n for n in tree.body if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.dump(n.test)]
+    return [n for n in tree.body if n not in checked]
+
+
+def python(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload,no-any-return]
+
+
+# ------------------------------------------------------------------------------------------------------------ imports
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_follow_the_arrows(path: Path) -> None:
+    layer = path.relative_to(ROOT).parts[0]
+    names = {name.split(".")[1] for name in imports(path) if name.startswith("bylaw.")}
+    assert names & set(LAYERS) <= set(ALLOWED[layer])
+    if layer != "runtime":
+        assert not {name for name in imports(path) if name.split(".")[0] in ("torch", "transformers")}
+    if layer == "spec":
+        assert not {name for name in imports(path) if name.split(".")[0] in HEAVY}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers_are_importable_as_parts_of_bylaw_only(layer: str) -> None:
+    spec = importlib.util.spec_from_file_location(layer, ROOT / layer / "__init__.py")
+    assert spec is not None
+    assert spec.loader is not None
+    with pytest.raises(ImportError, match=f"bylaw.{layer}"):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    assert importlib.util.find_spec(f"bylaw.{layer}") is not None
+
+
+def test_import_of_bylaw_is_light() -> None:
+    probe = f"import sys, bylaw, bylaw.runtime.cli, bylaw.runtime.cli.check; print([m for m in {HEAVY} if m in sys.modules])"
+    assert python("-c", probe).stdout.strip() == "[]"
+
+
+def test_a_check_is_light() -> None:
+    probe = (
+        "import sys, json\nfrom bylaw.runtime.cli import main\n"
+        f"try: main(['check', {str(SUPPORT)!r}])\n"
+        f"except SystemExit as end: print(json.dumps([end.code, [m for m in {HEAVY} if m in sys.modules]]), file=sys.stderr)"
+    )
+    assert json.loads(python("-c", probe).stderr) == [0, []]
+
+
+# ------------------------------------------------------------------------------------------------------------- speed
+def test_a_check_starts_quickly() -> None:
+    """A cold check, in the best of several runs, against a bare interpreter that imports the same third parties."""
+    standard = "dataclasses, difflib, enum, functools, hashlib, importlib.resources, json, pathlib, re, unicodedata"
+    bare = ("-c", f"import lark, click, re2\nimport {standard}")
+    checks, bares = [], []
+    for _ in range(7):
+        for arguments, times in ((bare, bares), (("-m", "bylaw", "check", str(SUPPORT)), checks)):
+            start = time.perf_counter()
+            assert python(*arguments).returncode == 0
+            times.append(time.perf_counter() - start)
+    assert min(checks) < 0.5
+    assert min(checks) < 2.5 * min(bares), (checks, bares)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*/rules.bylaw")), ids=lambda path: path.parent.name)
+def test_examples_are_sound(path: Path) -> None:
+    done = python("-m", "bylaw", "check", "--strict", str(path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "sound" in done.stdout
+
+
+def test_a_policy_that_is_not_sound_gives_exit_code_1(tmp_path: Path) -> None:
+    path = tmp_path / "rules.bylaw"
+    path.write_text("rule a at user { must have at most 3 wrods }\n", encoding="utf-8")
+    done = python("-m", "bylaw", "check", str(path))
+    assert done.returncode == 1
+    assert "P102" in done.stderr
+    assert python("-m", "bylaw", "check", str(tmp_path / "missing.bylaw")).returncode == 2
+
+
+# --------------------------------------------------------------------------------------------------------- packaging
+def test_packages_are_the_folders_that_hold_python_files() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        listed = tomllib.load(file)["tool"]["setuptools"]["packages"]
+    folders = {path.parent.relative_to(ROOT) for path in MODULES}
+    expected = {"bylaw", *(f"bylaw.{'.'.join(folder.parts)}" for folder in folders if folder.parts[-1] != "facade")}
+    assert set(listed) == expected
+    assert len(listed) == len(set(listed))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_say_what_they_are_for(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if p.relative_to(ROOT).parts[0] in ("spec", "compiler")], ids=lambda p: p.stem
+)
+def test_modules_of_the_language_are_of_a_readable_size(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 520
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 65, node.name
