@@ -183,7 +183,8 @@ def _groups(hard: list[_Hard]) -> list[list[_Hard]]:
     """Hard rules that are in force together: for each condition, all that hold wherever it does.
 
     Whether two different conditions can meet is not decided here, and neither is what a rule asks for that depends on
-    the prompt or on facts; a prompt for which no answer is left is reported before its first token. Rules that are never in force (a permission lifts them altogether) are in no group.
+    the prompt or on facts; a prompt for which no answer is left is reported before its first token. Rules that are
+    never in force (a permission lifts them altogether) are in no group.
     """
     alive = [rule for rule in hard if meaning(BooleanConstant(False)) not in rule.context]
     contexts = sorted({rule.context for rule in alive}, key=len)

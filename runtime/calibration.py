@@ -141,7 +141,9 @@ def regulated_population(
     for plan, result in zip(plans, results, strict=True):
         if not result.samples:
             hard = tuple(term.id for term in plan.terms if term.kind == "hard")
-            raise TooFewSamples(f"prompt {plan.trace.id}: none of {result.particles} particles obeys the hard rules", hard)
+            raise TooFewSamples(
+                f"prompt {plan.trace.id}: none of {result.particles} particles obeys the hard rules", hard
+            )
         scored = score_samples(program, plan, [sample.text for sample in result.samples])
         reward = scored.factors.sum(axis=1) - scored.factors[:, problem.columns].sum(axis=1)
         weight = np.array([sample.log_p0 - sample.log_q for sample in result.samples]) + reward
@@ -149,7 +151,8 @@ def regulated_population(
         dead = result.particles - len(result.samples)
         prompts.append(
             PromptSamples(
-                np.concatenate([weight, np.full(dead, -np.inf)]), np.concatenate([features, np.zeros((dead, features.shape[1]))])
+                np.concatenate([weight, np.full(dead, -np.inf)]),
+                np.concatenate([features, np.zeros((dead, features.shape[1]))]),
             )
         )
     return Population(prompts)
@@ -193,9 +196,7 @@ def _amount(term: RewardTerm, bound: float) -> str:
 
 
 def _named(problem: BudgetProblem, solution: DualSolution) -> dict[str, float]:
-    return {
-        term.id: float(mu) if np.isfinite(mu) else 0.0 for term, mu in zip(problem.terms, solution.mu, strict=True)
-    }
+    return {term.id: float(mu) if np.isfinite(mu) else 0.0 for term, mu in zip(problem.terms, solution.mu, strict=True)}
 
 
 def _summary(problem: BudgetProblem, solution: DualSolution, rounds: int, samples: int) -> Calibration:

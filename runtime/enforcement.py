@@ -16,7 +16,7 @@ from bylaw.compiler.evaluate import NEGATIVE_INFINITY, Verdict, evaluate_term
 from bylaw.compiler.factors import Factors, factorise
 from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.compiler.specialise import CannotSpecialise, specialise
-from bylaw.runtime.decoders.interface import DecodeResult, Decoder, DecodeTask, PromptLaw
+from bylaw.runtime.decoders.interface import Decoder, DecodeResult, DecodeTask, PromptLaw
 from bylaw.runtime.models.interface import LanguageModel
 from bylaw.runtime.models.sampling import BaseSample
 from bylaw.runtime.twist import build_twist
@@ -92,7 +92,8 @@ def decode_tasks(
                 names = ", ".join(f"`{term.id}`" for term in terms if term.kind == "hard")
                 first = next((term.id for term in terms if term.kind == "hard"), None)
                 raise EnforcementError(
-                    f"prompt {plans[members[0]].trace.id}: no response of at most {max_tokens} tokens obeys {names}", first
+                    f"prompt {plans[members[0]].trace.id}: no response of at most {max_tokens} tokens obeys {names}",
+                    first,
                 )
         law = PromptLaw(factors.groups, _residual(factors))
         for index in members:

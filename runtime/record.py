@@ -13,6 +13,10 @@ from typing import Any
 RECORD_SCHEMA_VERSION = 1
 
 
+class RecordError(Exception):
+    """A record that cannot be read; text fit for users."""
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A two-sided 95 % interval unless said otherwise."""
@@ -114,7 +118,9 @@ class Agreement:
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
     """One audit. `clusters` is the number of prompts where the intervals allow for several answers to one prompt, None
-    where every transcript stands for itself. With `complete` False it was interrupted after `transcripts`."""
+    where every transcript stands for itself. With `complete` False it was interrupted after `transcripts`.
+    `independent` is how many independent answers the answers are worth, where they were resampled; None: all.
+    """
 
     policy: str
     policy_version: str
@@ -126,6 +132,7 @@ class AuditRecord:
     agreements: tuple[Agreement, ...] = ()
     complete: bool = True
     clusters: int | None = None
+    independent: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +242,18 @@ class RunRecord:
 def to_json(record: AuditRecord | RunRecord) -> str:
     """The record as JSON text. Numbers that are not finite become null: JSON has no infinity."""
     return json.dumps(_finite(dataclasses.asdict(record)), ensure_ascii=False, indent=2)
+
+
+def run_from_json(text: str) -> RunRecord:
+    """Reads the record of a run back. Raises RecordError for anything else, unknown fields included."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(RunRecord).validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise RecordError(f"this is not the record of a run: `{place}`: {first['msg']}") from None
 
 
 def _finite(value: Any) -> Any:

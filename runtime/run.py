@@ -19,6 +19,7 @@ from bylaw.compiler.law.prices import PricedPrompt, balance_log_ratio, shapley
 from bylaw.compiler.pipeline import Compiled
 from bylaw.compiler.program import RewardProgram
 from bylaw.runtime.audit.audit import audit
+from bylaw.runtime.audit.statistics import wilson
 from bylaw.runtime.calibration import budget_problem, calibrate, regulated_population
 from bylaw.runtime.decoders._proposal import proposal_log_prob
 from bylaw.runtime.decoders.interface import DecodeResult, DecodeTask
@@ -35,6 +36,7 @@ from bylaw.runtime.record import (
     Price,
     RunRecord,
     SamplePair,
+    TermAudit,
     TermPrice,
 )
 from bylaw.spec.trace import Trace
@@ -146,7 +148,13 @@ def _reach(
     prompts = [plan.tokens for plan in plans]
     stages.stage("sampling the base model", len(plans) * settings.samples)
     base = sample_base(
-        model, prompts, settings.samples, settings.max_tokens, seed=settings.seed, batch_size=BATCH, progress=stages.progress
+        model,
+        prompts,
+        settings.samples,
+        settings.max_tokens,
+        seed=settings.seed,
+        batch_size=BATCH,
+        progress=stages.progress,
     )
     reached.base_samples = base
     answers = [[sample.text for sample in samples] for samples in base]
@@ -168,10 +176,9 @@ def _reach(
     reached.decoder = _decoder_summary(results, settings)
     if calibration is not None:
         reached.calibration = _checked_on_fresh_samples(calibrated, plans, results, calibration)
-    regulated = [[sample.text for sample in result.responses] for result in results]
-    reached.regulated = _judged_by_the_law(
-        _audit(calibrated, compiled, plans, regulated, "under the policy"), reached.calibration
-    )
+    regulated = [[answer.text for answer in result.responses] for result in results]
+    record = _audit(calibrated, compiled, plans, regulated, "under the policy")
+    reached.regulated = _judged_by_the_law(_allowing_for_resampling(record, results), reached.calibration)
     reached.pairs = _pairs(calibrated, plans, answers, regulated)
 
     stages.stage("pricing the rules", len(plans))
@@ -194,18 +201,17 @@ def _decode(
     decoder = Sir(particles=settings.particles, responses=responses, batch_size=BATCH)
     seed = int(np.random.SeedSequence((settings.seed, 1, stream)).generate_state(1)[0])
     at_once = max(1, BATCH // settings.particles)
-    found = decode(
-        decoder, model, tasks, settings.max_tokens, seed, prompts_at_once=at_once, progress=stages.progress
-    )
+    found = decode(decoder, model, tasks, settings.max_tokens, seed, prompts_at_once=at_once, progress=stages.progress)
     return tasks, found
 
 
 def _audit(
     program: RewardProgram, compiled: Compiled, plans: Sequence[PromptPlan], answers: Sequence[Sequence[str]], name: str
 ) -> AuditRecord:
+    """Intervals are about these prompts, as everywhere in a run: answers to one prompt are independent draws from one
+    law, and taking all answers together can only make the interval wider than it needs to be."""
     traces = [plan.trace.answered(text) for plan, texts in zip(plans, answers, strict=True) for text in texts]
-    clusters = [str(index) for index, texts in enumerate(answers) for _ in texts]
-    return audit(program, traces, source=name, policy=compiled.source, clusters=clusters)
+    return audit(program, traces, source=name, policy=compiled.source)
 
 
 def _decoder_summary(results: Sequence[DecodeResult], settings: RunSettings) -> DecoderSummary:
@@ -227,7 +233,9 @@ def _checked_on_fresh_samples(
 ) -> Calibration:
     """The rates under the law from the final samples, which played no part in finding the multipliers."""
     problem, _ = budget_problem(program, plans)
-    moments = regulated_population(program, plans, results, problem).moments([b.multiplier for b in calibration.budgets])
+    moments = regulated_population(program, plans, results, problem).moments(
+        [b.multiplier for b in calibration.budgets]
+    )
     budgets = []
     for index, (budget, share) in enumerate(zip(calibration.budgets, problem.share, strict=True)):
         rate = float(moments.mean[index]) / share
@@ -246,8 +254,27 @@ def _checked_on_fresh_samples(
             )
         )
     return Calibration(
-        tuple(budgets), calibration.rounds, calibration.samples, moments.ess, float(moments.prompt_ess.min()), calibration.converged
+        tuple(budgets),
+        calibration.rounds,
+        calibration.samples,
+        moments.ess,
+        float(moments.prompt_ess.min()),
+        calibration.converged,
     )
+
+
+def _allowing_for_resampling(record: AuditRecord, results: Sequence[DecodeResult]) -> AuditRecord:
+    """Answers resampled from weighted particles are worth no more than the particles' effective number."""
+    handed_out = sum(len(result.responses) for result in results)
+    share = sum(min(len(result.responses), result.ess) for result in results) / max(handed_out, 1)
+
+    def widened(term: TermAudit) -> TermAudit:
+        if term.rate is None or term.interval is None:
+            return term
+        total = term.applicable * share
+        return replace(term, interval=wilson(min(term.rate * total, total), total))
+
+    return replace(record, terms=tuple(map(widened, record.terms)), independent=record.transcripts * share)
 
 
 def _judged_by_the_law(record: AuditRecord, calibration: Calibration | None) -> AuditRecord:
@@ -266,7 +293,9 @@ def _judged_by_the_law(record: AuditRecord, calibration: Calibration | None) -> 
 
 def _status(budget: BudgetResult, rate: float, half: float) -> str:
     """`met`, `met within its error`, or `missed`, judged on samples that the multiplier did not come from."""
-    excess = {"at most": rate - budget.bound, "at least": budget.bound - rate}.get(budget.sense, abs(rate - budget.bound))
+    excess = {"at most": rate - budget.bound, "at least": budget.bound - rate}.get(
+        budget.sense, abs(rate - budget.bound)
+    )
     if excess <= 0:
         return "met"
     return "met within its error" if excess <= half else "missed"
@@ -291,7 +320,9 @@ def _price(
         prompts = [tasks[index].prompt for index in members for _ in base[index]]
         tokens = [sample.tokens for index in members for sample in base[index]]
         first = tasks[members[0]]
-        log_q = proposal_log_prob(model, prompts, tokens, first.law, first.twists, settings.max_tokens, batch_size=BATCH)
+        log_q = proposal_log_prob(
+            model, prompts, tokens, first.law, first.twists, settings.max_tokens, batch_size=BATCH
+        )
         split = np.split(log_q, np.cumsum([len(base[index]) for index in members])[:-1])
         for index, own in zip(members, split, strict=True):
             priced[index] = _priced_prompt(program, plans[index], base[index], own, results[index])
@@ -318,12 +349,15 @@ def _priced_prompt(
     ratio = balance_log_ratio(log_p0, log_q, len(base), result.particles)
     # The law is over texts: a base sample that is not valid UTF-8 has none, and p0 is taken given that there is one.
     ratio[: len(base)][["\ufffd" in sample.text for sample in base]] = -np.inf
-    texts = [sample.text for sample in (*base, *result.samples)]
+    texts = [sample.text for sample in base] + [sample.text for sample in result.samples]
     return PricedPrompt(ratio, score_samples(program, plan, texts).factors)
 
 
 def _pairs(
-    program: RewardProgram, plans: Sequence[PromptPlan], base: Sequence[Sequence[str]], regulated: Sequence[Sequence[str]]
+    program: RewardProgram,
+    plans: Sequence[PromptPlan],
+    base: Sequence[Sequence[str]],
+    regulated: Sequence[Sequence[str]],
 ) -> tuple[SamplePair, ...]:
     """For each prompt one answer of each kind; first the prompts where the base model broke most."""
     pairs = []
@@ -348,9 +382,7 @@ def _pairs(
     return tuple(sorted(pairs, key=lambda pair: -len(pair.base_violated))[:PAIRS_SHOWN])
 
 
-def _broken(
-    program: RewardProgram, plan: PromptPlan, text: str
-) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
+def _broken(program: RewardProgram, plan: PromptPlan, text: str) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
     trace = plan.trace.answered(text)
     scores = [evaluate_term(term, trace) for term in program.terms]
     broken = [score for score in scores if score.verdict is Verdict.VIOLATED]

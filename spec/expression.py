@@ -268,8 +268,18 @@ def _bare(value: Any) -> Any:
         return tuple(_bare(item) for item in value)
     if not isinstance(value, Node):
         return value
+    if isinstance(value, Compare) and isinstance(value.left, (Count, Occurrences)):
+        value = _whole(value)
     names: Mapping[str, Any] = value.__dataclass_fields__  # type: ignore[attr-defined]
     return tuple(_bare(getattr(value, name)) for name in names if name != "extent")
+
+
+def _whole(compare: Compare) -> Compare:
+    """The same comparison of a count as `at least` or `at most`: fewer than 1 is at most 0."""
+    step = {"<": -1.0, ">": 1.0}.get(compare.operator)
+    if step is None or not isinstance(compare.right, NumberConstant) or compare.right.value != int(compare.right.value):
+        return compare
+    return Compare("<=" if step < 0 else ">=", compare.left, NumberConstant(compare.right.value + step))
 
 
 def conjuncts(expression: BooleanExpression | None) -> tuple[BooleanExpression, ...]:

@@ -35,6 +35,12 @@ def unit(name: ast.Name, scope: Scope, messages: Messages) -> str:
     )
 
 
+def plural(name: ast.Name) -> ast.Name:
+    """`a table` counts `tables`; any other name stays."""
+    several = name.text + "s"
+    return ast.Name(several, name.span) if several in catalog.names("units") else name
+
+
 def text_property(name: ast.Name, scope: Scope, messages: Messages) -> str:
     """What a text can be: the name of a predicate that looks for nothing. Raises Unresolved (P103)."""
     known = tuple(each for each in catalog.names("predicates") if not catalog.predicate(each).takes_matchers)

@@ -1,36 +1,49 @@
 """`may` and `need not`: what they lift.
 
 A permission lifts the rules that say the opposite in the same words, at its own level or below, where its condition
-holds. Lifting is written into the condition of the lifted rule, so that later stages know nothing about permissions.
-A permission that lifts nothing, or that would lift a rule above its authority, is an error: the author would believe
-that something is allowed which is not.
+holds. Lifting is written into the condition of the lifted rule (or into the part of a rule that it lifts), so that later
+stages know nothing about permissions. A permission that lifts nothing, or that would lift a rule above its authority, is
+an error: the author would believe that something is allowed which is not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 
 from bylaw.spec.errors import Label
-from bylaw.spec.expression import BooleanConstant, Extent, conjunction, negate, same
+from bylaw.spec.expression import (
+    BooleanConstant,
+    BooleanExpression,
+    Extent,
+    Or,
+    conjunction,
+    conjuncts,
+    meaning,
+    negate,
+)
 from bylaw.spec.regulator import Regulator
 from bylaw.spec.scope import Messages
 from bylaw.spec.source import Span
+
+PERMISSIONS = ("may", "need not")
+OBLIGATIONS = ("must", "must not", "should", "should not")
 
 
 def lift(regulators: tuple[Regulator, ...], levels: tuple[str, ...], messages: Messages) -> tuple[Regulator, ...]:
     """The obligations that remain, each under a condition that leaves out what is permitted."""
     rank = {level: position for position, level in enumerate(levels)}
-    remaining = {r.id: r for r in regulators if r.modality not in ("may", "need not")}
+    remaining = {r.id: r for r in regulators if r.modality not in PERMISSIONS}
     for permission in regulators:
-        if permission.modality not in ("may", "need not"):
+        if permission.modality not in PERMISSIONS:
             continue
-        opposed = [r for r in remaining.values() if _opposes(permission, r)]
+        opposed = [r for r in remaining.values() if _lifted_parts(permission, r)]
         if not opposed:
             messages.error(
                 "P302",
                 f"this permission lifts nothing: no rule says the opposite of `{permission.rule}` in the same words",
                 _span(permission.extent),
-                notes=("`may X` lifts `must not X` and `should not X`; `need not X` lifts `must X` and `should X`",),
+                notes=("`may X` lifts rules that forbid X; `need not X` lifts rules that ask for X",),
             )
         for target in opposed:
             if rank.get(target.level, 0) < rank.get(permission.level, 0):
@@ -42,19 +55,33 @@ def lift(regulators: tuple[Regulator, ...], levels: tuple[str, ...], messages: M
                     secondary=(Label(_span(target.extent), f"the rule stands at level `{target.level}`"),),
                     notes=(f"chain of command: {' > '.join(levels)}",),
                 )
-                continue
-            lifted = BooleanConstant(False) if permission.condition is None else negate(permission.condition)
-            parts = (lifted,) if target.condition is None else (target.condition, lifted)
-            remaining[target.id] = replace(target, condition=conjunction(parts))
+            else:
+                remaining[target.id] = _without(target, _lifted_parts(permission, target), permission.condition)
     return tuple(remaining.values())
 
 
-def _opposes(permission: Regulator, rule: Regulator) -> bool:
-    if permission.obligation is None or rule.obligation is None or rule.modality == "prefer":
-        return False
-    if permission.modality == "may":
-        return rule.modality in ("must not", "should not") and same(negate(rule.obligation), permission.obligation)
-    return rule.modality in ("must", "should") and same(rule.obligation, permission.obligation)
+def _lifted_parts(permission: Regulator, rule: Regulator) -> frozenset[Hashable]:
+    """The parts of an obligation that a permission lifts: `must not A or B` has two, not A and not B."""
+    if permission.obligation is None or rule.modality not in OBLIGATIONS:
+        return frozenset()
+    granted = negate(permission.obligation) if permission.modality == "may" else permission.obligation
+    asked = {meaning(part) for part in conjuncts(rule.obligation)}
+    return frozenset(meaning(part) for part in conjuncts(granted)) & asked
+
+
+def _without(rule: Regulator, lifted: frozenset[Hashable], where: BooleanExpression | None) -> Regulator:
+    """The rule with some of its parts lifted where a condition holds (None: everywhere)."""
+    parts = conjuncts(rule.obligation)
+    if all(meaning(part) in lifted for part in parts):
+        silent = BooleanConstant(False) if where is None else negate(where)
+        return replace(rule, condition=conjunction((*conjuncts(rule.condition), silent)))
+    kept: list[BooleanExpression] = []
+    for part in parts:
+        if meaning(part) not in lifted:
+            kept.append(part)
+        elif where is not None:
+            kept.append(Or((where, part)))
+    return replace(rule, obligation=conjunction(tuple(kept)))
 
 
 def _span(extent: Extent) -> Span:

@@ -167,7 +167,7 @@ class Sentences:
             case ast.HasNone(unit):
                 return Compare("<=", self._count(unit, text), NumberConstant(0.0), extent)
             case ast.HasSome(unit):
-                return Compare(">=", self._count(unit, text), NumberConstant(1.0), extent)
+                return Compare(">=", self._count(lookup.plural(unit), text), NumberConstant(1.0), extent)
             case ast.IsIn(collection, negated):
                 return _negated_if(negated, Holds("match", text, self.matchers(collection), extent=extent))
             case ast.IsProperty(name, matching, negated):

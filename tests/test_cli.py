@@ -50,7 +50,9 @@ def test_completion_scripts(shell: str) -> None:
     assert "_BYLAW_COMPLETE" in call("completion", shell).output
 
 
-@pytest.mark.parametrize("command", [[sys.executable, "-m", "bylaw", "--version"], [sys.executable, "-c", "import bylaw"]])
+@pytest.mark.parametrize(
+    "command", [[sys.executable, "-m", "bylaw", "--version"], [sys.executable, "-c", "import bylaw"]]
+)
 def test_works_from_any_directory(command: list[str], tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -113,7 +115,11 @@ rule rare { limit response mentions any of ["sorry"] to at most 10% of responses
 
 def test_a_broken_line_is_named_and_the_rest_audited(tmp_path: Path) -> None:
     rules = write(tmp_path, POLICY)
-    lines = ['{"prompt": "hi", "response": "Hello."}', '{"prompt": "hi", "resp', '{"prompt": "hi", "response": "Damn."}']
+    lines = [
+        '{"prompt": "hi", "response": "Hello."}',
+        '{"prompt": "hi", "resp',
+        '{"prompt": "hi", "response": "Damn."}',
+    ]
     transcripts = write(tmp_path, "\n".join(lines), "log.jsonl")
     result = call("audit", rules, transcripts, "--out", tmp_path / "out")
     assert result.exit_code == 3
@@ -121,7 +127,12 @@ def test_a_broken_line_is_named_and_the_rest_audited(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert record["transcripts"] == 2
     assert [term["violated"] for term in record["terms"]] == [1, 0]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.html", "report.md", "report.json", "rates.svg"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "report.html",
+        "report.md",
+        "report.json",
+        "rates.svg",
+    }
 
 
 def test_the_gate_fails_on_a_broken_hard_rule_only_when_asked(tmp_path: Path) -> None:
@@ -190,7 +201,9 @@ def test_a_budget_that_the_model_cannot_meet_is_marked_in_the_policy(tmp_path: P
 
 def test_run_writes_a_whole_report_that_is_repeatable(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="running a model needs the extra `models`")
-    rules = write(tmp_path, 'rule polite at root { must not mention "sorry" }\nrule brief { should have at most 20 words }')
+    rules = write(
+        tmp_path, 'rule polite at root { must not mention "sorry" }\nrule brief { should have at most 20 words }'
+    )
     prompts = write(tmp_path, '{"prompt": "My lamp is broken."}\n{"prompt": "Where is my order?"}\n', "prompts.jsonl")
     sizes = ("--samples", 4, "--particles", 8, "--responses", 4, "--max-tokens", 30)
     records = []

@@ -25,9 +25,8 @@ def term_of(sentences: str) -> RewardTerm:
 
 
 def trace_of(response: str, prompt: str = "hello there", **facts: FactValue) -> Trace:
-    return Trace((Message("user", prompt),), {f"meta.{name}": value for name, value in facts.items()}).answered(
-        response
-    )
+    given = {f"meta.{name}": value for name, value in facts.items()}
+    return Trace((Message("user", prompt),), given).answered(response)
 
 
 # ------------------------------------------------------------------------------------------------------------ logic
@@ -80,13 +79,9 @@ def test_facts_as_truth(value: FactValue, expected: bool | None) -> None:
     assert isinstance(found, Unknown) if expected is None else found is expected
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"), [("a", "a"), (12.0, "12"), (0.5, "0.5"), (True, "true"), (1e300, str(10**300))]
-)
+@pytest.mark.parametrize(("value", "shown"), [("a", "a"), (12.0, "12"), (0.5, "0.5"), (True, "true"), (-0.0, "0")])
 def test_facts_as_texts(value: FactValue, shown: str) -> None:
-    found = text_of(Fact("meta.x"), Trace((), {"meta.x": value}))
-    assert isinstance(found, str)
-    assert found == shown or float(found) == value
+    assert text_of(Fact("meta.x"), Trace((), {"meta.x": value})) == shown
 
 
 # --------------------------------------------------------------------------------------------------- kinds of terms

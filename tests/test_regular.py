@@ -86,11 +86,14 @@ def test_specialising_preserves_what_is_true(seed: int) -> None:
     writer = everywhere(seed)
     program, trace = writer.program(3), writer.trace(with_facts=seed % 2 == 0)
     for term in program.terms:
+        refused = ""
+        alive: tuple[RewardTerm, ...] = ()
         try:
             alive = specialise(replace(program, terms=(term,)), trace)
-        except CannotSpecialise as refused:
-            assert refused.term == term.id
-            assert _may_be_unknown(term, trace), refused.reason
+        except CannotSpecialise as error:
+            refused = error.reason
+        if refused:
+            assert _may_be_unknown(term, trace), refused
             continue
         for response in ("", "a", "ab. b", writer.text(), writer.text()):
             whole = evaluate_term(term, trace.answered(response))
@@ -132,7 +135,7 @@ def hard(statement: Holds | Compare, **given: object) -> RewardTerm:
 def test_specialise_tells_which_fact_is_missing() -> None:
     program = Writer(0).program(0)
     term = hard(holds("contain", "a"), condition=BooleanFact("user.vip"))
-    with pytest.raises(CannotSpecialise, match="`t` cannot be enforced here: the fact `user.vip` is not given"):
+    with pytest.raises(CannotSpecialise, match=r"`t` cannot be enforced here: the fact `user\.vip` is not given"):
         specialise(replace(program, terms=(term,)), Trace((Message("user", "hi"),)))
 
 

@@ -146,7 +146,9 @@ def exact(model: Tiny) -> ExactRun:
         rates.append(np.where(applicable, law @ events, np.nan))
         kls.append(float(law @ np.where(law > 0, exponent, 0.0)) - log_z)
     mean = np.nanmean(np.array(base_rates), axis=0), np.nanmean(np.array(rates), axis=0)
-    return ExactRun(multiplier, dict(zip(names, mean[0], strict=True)), dict(zip(names, mean[1], strict=True)), float(np.mean(kls)))
+    return ExactRun(
+        multiplier, dict(zip(names, mean[0], strict=True)), dict(zip(names, mean[1], strict=True)), float(np.mean(kls))
+    )
 
 
 def test_the_multiplier_is_that_of_the_exact_dual(record: RunRecord, exact: ExactRun) -> None:
@@ -199,7 +201,9 @@ def test_equal_seeds_give_equal_records_and_others_do_not(model: Tiny, record: R
         record.regulated,
         record.price,
     )
-    other = run_policy(compiled(POLICY), prompts(), "prompts", model, RunSettings(120, 800, 60, MAX_TOKENS, 12), Quiet())
+    other = run_policy(
+        compiled(POLICY), prompts(), "prompts", model, RunSettings(120, 800, 60, MAX_TOKENS, 12), Quiet()
+    )
     assert other.base != record.base
 
 
@@ -235,8 +239,8 @@ def test_a_missing_fact_is_an_error_and_not_a_guess(model: Tiny) -> None:
 
 
 def test_rules_that_are_not_regular_are_weighed_on_the_finished_answer(model: Tiny) -> None:
-    # `json` is no regular language: only weights can enforce it, and no answer of this model is JSON but those of digits.
-    text = 'rule few { must have at most 2 characters\n must not be json }'
+    # `json` is no regular language: only weights can enforce it. Digits alone are JSON here.
+    text = "rule few { must have at most 2 characters\n must not be json }"
     found = run_policy(compiled(text), prompts(), "prompts", model, SETTINGS, Quiet())
     assert found.regulated is not None
     assert all(term.violated == 0 for term in found.regulated.terms)

@@ -257,6 +257,13 @@ class TokenAutomaton:
         """
         return tuple((labels, target) for labels, targets in self._effects(u).items() for target in targets)
 
+    def after(self, labels: Sequence[int]) -> Ints:
+        """Shape [Q]: the automaton state that characters of the given classes lead to from each state."""
+        states = np.arange(self.size, dtype=np.int32)
+        for label in labels:
+            states = self._delta[states, label]
+        return states
+
     def split(self, states: Ints) -> tuple[Ints, Ints]:
         """(u, row within block u) of composite states."""
         u, row = np.divmod(states, np.int32(self.size))

@@ -1,7 +1,7 @@
 """The command line. One module a verb; a verb's module is imported only when it is called.
 
-Exit codes: 0 all well; 1 the policy is not sound, or cannot be enforced; 2 wrong usage or unusable input; 3 a part of the
-input could not be read and was left out; 4 a gate failed (a hard rule broken, a budget missed); 130 interrupted.
+Exit codes: 0 all well; 1 the policy is not sound, or cannot be enforced; 2 wrong usage or unusable input; 3 a part of
+the input could not be read and was left out; 4 a gate failed (a hard rule broken, a budget missed); 130 interrupted.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(sorted(VERBS.items()))
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         import difflib
 
         name = args[0] if args else ""
@@ -52,6 +54,6 @@ class LazyGroup(click.Group):
 def main(**_: Any) -> None:
     """bylaw carries one written policy from text to proof, price, decoder and audit.
 
-    Exit codes: 0 all well, 1 the policy is not sound or cannot be enforced, 2 wrong usage or unusable input, 3 a part of
-    the input was left out, 4 a rule is broken or a budget missed, 130 interrupted.
+    Exit codes: 0 all well, 1 the policy is not sound or cannot be enforced, 2 wrong usage or unusable input, 3 a part
+    of the input was left out, 4 a rule is broken or a budget missed, 130 interrupted.
     """

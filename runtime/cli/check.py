@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from bylaw.runtime.cli.shared import POLICY_ERROR, UNUSABLE, show
 
+if TYPE_CHECKING:
+    from bylaw.compiler.pipeline import Compiled
+
 STAGES = ("ast", "regulators", "program")
+NAMES = {"hard": "hard rule", "soft": "soft rule", "graded": "preference", "budget": "budget"}
 
 
 @click.command("check")
 @click.argument("rules", nargs=-1, required=True, type=click.Path())
-@click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print what was found.")
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print what was found.",
+)
 @click.option("--emit", type=click.Choice(STAGES), help="Print this stage of the compiled policy instead of a summary.")
 @click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 def command(rules: tuple[str, ...], output: str, emit: str | None, strict: bool) -> None:
@@ -48,22 +60,23 @@ def command(rules: tuple[str, ...], output: str, emit: str | None, strict: bool)
     raise SystemExit(code)
 
 
-def _summary(path: str, compiled) -> str:  # type: ignore[no-untyped-def]
+def _summary(path: str, compiled: Compiled) -> str:
     errors = sum(d.is_error for d in compiled.diagnostics)
     warnings = len(compiled.diagnostics) - errors
-    if not compiled.ok:
+    if compiled.program is None or compiled.regulators is None:
         return f"{path}: {_count(errors, 'error')}, {_count(warnings, 'warning')}"
     kinds = [term.kind for term in compiled.program.terms]
-    parts = [_count(kinds.count(kind), name) for kind, name in (("hard", "hard rule"), ("soft", "soft rule"), ("graded", "preference"), ("budget", "budget")) if kinds.count(kind)]
+    parts = [_count(kinds.count(kind), NAMES[kind]) for kind in NAMES if kind in kinds]
     examples = _count(len(compiled.regulators.examples), "example")
-    return f"{path}: sound; {', '.join(parts) or 'no rules'}; {examples} checked" + (f"; {_count(warnings, 'warning')}" if warnings else "")
+    warned = f"; {_count(warnings, 'warning')}" if warnings else ""
+    return f"{path}: sound; {', '.join(parts) or 'no rules'}; {examples} checked{warned}"
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def _emit(compiled, stage: str) -> None:  # type: ignore[no-untyped-def]
+def _emit(compiled: Compiled, stage: str) -> None:
     from dataclasses import asdict
 
     if stage == "program":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +20,14 @@ from bylaw.runtime.cli.shared import (
     fail_at,
 )
 
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from bylaw.compiler.pipeline import Compiled
+    from bylaw.runtime.audit.inputs import Transcripts
+    from bylaw.runtime.models.huggingface import HuggingFaceModel
+    from bylaw.runtime.record import RunRecord
+    from bylaw.runtime.run import RunSettings
 
 SMALL_MODEL = 20_000_000
 """Parameters."""
@@ -25,16 +35,62 @@ SMALL_MODEL = 20_000_000
 
 @click.command("run")
 @click.argument("rules", type=click.Path())
-@click.option("--model", help="A Hugging Face model: a folder, or an id with --allow-download. Without it the small model that comes with bylaw answers.")
-@click.option("--prompts", type=click.Path(), help="JSON Lines or text file with the prompts. Default: prompts.jsonl beside the policy.")
-@click.option("--samples", default=16, show_default=True, type=click.IntRange(2), help="Answers of the base model to each prompt.")
-@click.option("--particles", default=32, show_default=True, type=click.IntRange(2), help="Proposals of the decoder for each prompt.")
-@click.option("--responses", default=16, show_default=True, type=click.IntRange(1), help="Answers under the policy to each prompt.")
-@click.option("--max-tokens", default=160, show_default=True, type=click.IntRange(1), help="Longest answer, in tokens of the model.")
-@click.option("--temperature", default=1.0, show_default=True, type=click.FloatRange(min=0.05, max=10), help="Sampling temperature of the base model.")
+@click.option(
+    "--model",
+    help="A Hugging Face model: a folder, or an id with --allow-download. Default: the one that comes with bylaw.",
+)
+@click.option(
+    "--prompts",
+    type=click.Path(),
+    help="JSON Lines or text file with the prompts. Default: prompts.jsonl beside the policy.",
+)
+@click.option(
+    "--samples", default=16, show_default=True, type=click.IntRange(2), help="Answers of the base model to each prompt."
+)
+@click.option(
+    "--particles",
+    default=32,
+    show_default=True,
+    type=click.IntRange(2),
+    help="Proposals of the decoder for each prompt.",
+)
+@click.option(
+    "--responses",
+    default=16,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Answers under the policy to each prompt.",
+)
+@click.option(
+    "--max-tokens",
+    default=160,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Longest answer, in tokens of the model.",
+)
+@click.option(
+    "--temperature",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0.05, max=10),
+    help="Sampling temperature of the base model.",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Makes a run repeatable.")
-@click.option("--out", type=click.Path(), default="bylaw-report", show_default=True, help="Folder for report.html, report.md and report.json.")
-@click.option("--format", "output", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True, help="What to print.")
+@click.option(
+    "--out",
+    type=click.Path(),
+    default="bylaw-report",
+    show_default=True,
+    help="Folder for report.html, report.md and report.json.",
+)
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["text", "json", "markdown"]),
+    default="text",
+    show_default=True,
+    help="What to print.",
+)
 @click.option("--allow-download", is_flag=True, help="Fetch the model from the hub if it is not a folder.")
 def command(
     rules: str, model: str | None, prompts: str | None, samples: int, particles: int, responses: int, max_tokens: int,
@@ -43,8 +99,8 @@ def command(
     """Check, price, enforce and audit the policy RULES on a model.
 
     Samples the base model, solves for the multipliers of the budgets, samples under the policy, audits both and prices
-    every rule. Ctrl-C ends it early and leaves a partial report (exit code 130). Exit code 4: a hard rule is broken or a
-    budget missed.
+    every rule. Ctrl-C ends it early and leaves a partial report (exit code 130). Exit code 4: a hard rule is broken or
+    a budget missed.
     """
     compiled = compile_or_exit(rules)
     path = Path(prompts) if prompts is not None else Path(rules).parent / "prompts.jsonl"
@@ -59,14 +115,36 @@ def command(
         fail(str(error), UNUSABLE)
     for problem in read.problems:
         click.echo(f"warning: {problem.source}, line {problem.line}: {problem.message}; left out", err=True)
-    _run(compiled, read, path, model, temperature, allow_download, (samples, particles, responses, max_tokens, seed), out, output)
+    from bylaw.runtime.run import RunSettings
+
+    settings = RunSettings(samples, particles, responses, max_tokens, seed)
+    _run(compiled, read, str(path), _ModelChoice(model, temperature, allow_download), settings, out, output)
 
 
-def _run(compiled, read, path, model_name, temperature, allow_download, numbers, out, output) -> None:  # type: ignore[no-untyped-def]
+@dataclass(frozen=True, slots=True)
+class _ModelChoice:
+    """Which model answers; `path` None is the one that comes with bylaw."""
+
+    path: str | None
+    temperature: float
+    allow_download: bool
+
+
+def _run(
+    compiled: Compiled,
+    read: Transcripts,
+    prompts: str,
+    choice: _ModelChoice,
+    settings: RunSettings,
+    out: str,
+    output: str,
+) -> None:
     try:
         from bylaw.runtime.models.huggingface import load_model
     except ImportError as error:
-        fail(f"running a model needs the extra `models` ({error.name} is missing): pip install 'bylaw[models]'", UNUSABLE)
+        fail(
+            f"running a model needs the extra `models` ({error.name} is missing): pip install 'bylaw[models]'", UNUSABLE
+        )
     from rich.console import Console
 
     from bylaw.compiler.factors import Infeasible
@@ -76,19 +154,19 @@ def _run(compiled, read, path, model_name, temperature, allow_download, numbers,
     from bylaw.runtime.models.interface import ModelError
     from bylaw.runtime.record import to_json
     from bylaw.runtime.report import ReportError, render_console, render_markdown, write_report
-    from bylaw.runtime.run import RunSettings, run_policy
+    from bylaw.runtime.run import run_policy
     from bylaw.runtime.twist import TwistError
 
-    samples, particles, responses, max_tokens, seed = numbers
-    settings = RunSettings(samples, particles, responses, max_tokens, seed)
     try:
         model = load_model(
-            model_name or default_model_path(), temperature=temperature, allow_download=allow_download,
-            name=None if model_name else "default",
-        )  # fmt: skip
+            choice.path or default_model_path(),
+            temperature=choice.temperature,
+            allow_download=choice.allow_download,
+            name=None if choice.path else "default",
+        )
         _use_one_thread_if_small(model)
         with _Bars() as bars:
-            record = run_policy(compiled, read.traces, str(path), model, settings, bars)
+            record = run_policy(compiled, read.traces, prompts, model, settings, bars)
     except ModelError as error:
         fail(str(error), UNUSABLE)
     except EnforcementError as error:
@@ -114,18 +192,19 @@ def _run(compiled, read, path, model_name, temperature, allow_download, numbers,
     raise SystemExit(_code(record, bool(read.problems)))
 
 
-def _use_one_thread_if_small(model) -> None:  # type: ignore[no-untyped-def]
-    """The matrices of a small model are done before a second thread wakes up; waiting for it costs more than it brings."""
+def _use_one_thread_if_small(model: HuggingFaceModel) -> None:
+    """The matrices of a small model are done before a second thread wakes up: waiting for it costs more than it saves."""
     import torch
 
     if model.parameters < SMALL_MODEL:
         torch.set_num_threads(1)
 
 
-def _code(record, left_out: bool) -> int:  # type: ignore[no-untyped-def]
+def _code(record: RunRecord, left_out: bool) -> int:
     if not record.complete:
         return INTERRUPTED
-    broken = any(term.kind == "hard" and term.violated for term in record.regulated.terms)
+    terms = () if record.regulated is None else record.regulated.terms
+    broken = any(term.kind == "hard" and term.violated for term in terms)
     missed = record.calibration is not None and any(b.status == "missed" for b in record.calibration.budgets)
     if broken or missed:
         return GATE_FAILED
@@ -137,14 +216,26 @@ class _Bars:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self._shown = sys.stderr.isatty()
         self._progress = Progress(
-            TextColumn("{task.description:28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-            console=Console(stderr=True), disable=not self._shown,
-        )  # fmt: skip
-        self._task = None
+            TextColumn("{task.description:28}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not self._shown,
+        )
+        self._task: TaskID | None = None
 
     def __enter__(self) -> _Bars:
         self._progress.start()

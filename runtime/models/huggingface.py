@@ -70,7 +70,9 @@ def load_model(
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the tokenizer in `{directory}` cannot be read: {error}") from error
     verify_vocabulary(vocabulary, lambda text: list(tokenizer.encode(text, add_special_tokens=False)))
-    return HuggingFaceModel(network, tokenizer, vocabulary, name or directory.name, _digest(directory), float(temperature))
+    return HuggingFaceModel(
+        network, tokenizer, vocabulary, name or directory.name, _digest(directory), float(temperature)
+    )
 
 
 class HuggingFaceModel:

@@ -75,13 +75,19 @@ def render_picture(record: AuditRecord | RunRecord) -> str | None:
     drawn = rows.run_rate_rows(record) if isinstance(record, RunRecord) else rows.audit_rate_rows(record)
     if not drawn:
         return None
-    title = "How often each rule is broken" + (": by the model alone (hollow) and under the policy (filled)" if is_run else "")
+    title = "How often each rule is broken" + (
+        ": by the model alone (hollow) and under the policy (filled)" if is_run else ""
+    )
     svg = charts.rate_chart(
-        drawn, width=_WIDE, prefix="rates", title=title, description="Shares of answers with 95% intervals; limits dashed."
+        drawn,
+        width=_WIDE,
+        prefix="rates",
+        title=title,
+        description="Shares of answers with 95% intervals; limits dashed.",
     )
     style = _environment().get_template("chart.css.j2").render()
     opening, rest = svg.split("\n", 1)
-    return f'{opening}\n<style>\n{style}\nsvg {{ background: var(--card); }}\n</style>\n{rest}\n'
+    return f"{opening}\n<style>\n{style}\nsvg {{ background: var(--card); }}\n</style>\n{rest}\n"
 
 
 def _both(draw: Any, chart_rows: Any, prefix: str, title: str, description: str) -> dict[str, Any] | None:

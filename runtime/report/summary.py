@@ -107,7 +107,7 @@ def _under_policy(record: RunRecord) -> str:
     else:
         start = f"Under this policy the model broke no hard rule in {answers}"
         if not unscored:
-            start += f" (at most {percent(wilson(0, audit.clusters or audit.transcripts).high)})"
+            start += f" (at most {percent(wilson(0, audit.independent or audit.clusters or audit.transcripts).high)})"
     if unscored:
         start += ", as far as could be scored"
     if record.price is None:

@@ -15,7 +15,9 @@ class ReportError(Exception):
 
 
 def write_report(record: AuditRecord | RunRecord, directory: str | Path) -> list[Path]:
-    """Writes report.html, report.md, report.json and (where there are rates) rates.svg into `directory`, which is made where it is missing.
+    """Writes report.html, report.md, report.json and (where there are rates) rates.svg into `directory`.
+
+    The directory is made where it is missing.
 
     Everything is rendered and written beside its place first and then moved there, so that a reader never finds half a
     file. Raises ReportError.

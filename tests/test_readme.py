@@ -1,0 +1,106 @@
+"""The README is true: its commands are those that CI runs, its output is that of the committed run, its code works."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bylaw.compiler.pipeline import compile_file, compile_source
+from bylaw.runtime.record import RunRecord, run_from_json
+from bylaw.runtime.report import render_console, render_picture
+from bylaw.spec.source import Source
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXPECTED = ROOT / "examples" / "support" / "expected"
+WIDTH = 118
+
+
+def block(name: str) -> str:
+    found = re.search(rf"^<!-- {name} -->\n```\w*\n(.*?)```$", README, re.MULTILINE | re.DOTALL)
+    assert found is not None, name
+    return found.group(1)
+
+
+@pytest.fixture(scope="module")
+def record() -> RunRecord:
+    return run_from_json((EXPECTED / "report.json").read_text(encoding="utf-8"))
+
+
+def printed(record: RunRecord) -> str:
+    console = Console(file=io.StringIO(), width=WIDTH, color_system=None)
+    render_console(record, console)
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def test_the_output_is_that_of_the_committed_run(record: RunRecord, request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--update-golden"):
+        (ROOT / "README.md").write_text(README.replace(block("output"), printed(record)), encoding="utf-8")
+        (EXPECTED / "rates.svg").write_text(render_picture(record) or "", encoding="utf-8")
+        return
+    assert block("output") == printed(record)
+    assert (EXPECTED / "rates.svg").read_text(encoding="utf-8") == render_picture(record)
+
+
+def test_the_committed_run_is_of_the_shipped_policy_model_and_prompts(record: RunRecord) -> None:
+    compiled = compile_file(ROOT / "examples" / "support" / "rules.bylaw")
+    assert record.policy_digest == compiled.require().digest
+    assert record.policy_text == compiled.source.text
+    assert record.complete
+    assert record.prompt_count == len(
+        (ROOT / "examples/support/prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    )
+    pytest.importorskip("torch", reason="the digest of the model is computed where models can be loaded")
+    from bylaw.runtime.default_model import default_model_path
+    from bylaw.runtime.models.huggingface import load_model
+
+    assert record.model_digest == load_model(default_model_path()).digest
+
+
+def test_the_committed_run_says_what_the_main_job_promises(record: RunRecord) -> None:
+    assert record.base is not None
+    assert record.regulated is not None
+    assert record.calibration is not None
+    assert any(term.violated for term in record.base.terms if term.kind == "hard")
+    assert not any(term.violated for term in record.regulated.terms if term.kind == "hard")
+    assert all(budget.status.startswith("met") for budget in record.calibration.budgets)
+    assert record.seconds < 180
+
+
+def test_the_policy_of_the_readme_is_sound() -> None:
+    found = re.search(r"^```bylaw\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    assert compile_source(Source.of("README.md", found.group(1))).ok
+
+
+def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = re.search(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    monkeypatch.chdir(ROOT)
+    exec(compile(found.group(1), "README.md", "exec"), {})
+    assert capsys.readouterr().out == "violated\n"
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_commands_that_ci_runs_are_these() -> None:
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for name in ("main-job", "tests"):
+        assert name in ci
+        assert block(name).startswith("python3 -m venv .venv && ")
+
+
+def test_records_survive_json(record: RunRecord) -> None:
+    from bylaw.runtime.record import to_json
+
+    assert run_from_json(to_json(record)) == record
+    assert json.loads(to_json(record))["schema_version"] == 1
