@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -22,7 +22,8 @@ from bylaw.runtime.audit.audit import audit
 from bylaw.runtime.audit.statistics import wilson
 from bylaw.runtime.calibration import budget_problem, calibrate, regulated_population
 from bylaw.runtime.decoders._proposal import proposal_log_prob
-from bylaw.runtime.decoders.interface import DecodeResult, DecodeTask
+from bylaw.runtime.decoders.interface import Decoder, DecodeResult, DecodeTask
+from bylaw.runtime.decoders.mask import Mask
 from bylaw.runtime.decoders.sir import Sir
 from bylaw.runtime.enforcement import PromptPlan, decode, decode_tasks, plan_prompts, score_samples
 from bylaw.runtime.models.interface import LanguageModel
@@ -41,6 +42,7 @@ from bylaw.runtime.record import (
 )
 from bylaw.spec.trace import Trace
 
+DecoderName = Literal["sir", "mask"]
 NORMAL_95 = 1.959963984540054
 PAIRS_SHOWN = 12
 BATCH = 64
@@ -48,13 +50,17 @@ BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """`samples` and `particles` are per prompt, `responses` are handed out of the particles; lengths in tokens."""
+    """`samples` and `particles` are per prompt, `responses` are handed out of the particles; lengths in tokens.
+
+    `decoder` writes the answers that are handed out; calibration always uses `sir`.
+    """
 
     samples: int = 16
     particles: int = 32
     responses: int = 16
     max_tokens: int = 160
     seed: int = 0
+    decoder: DecoderName = "sir"
 
 
 class Stages(Protocol):
@@ -176,9 +182,11 @@ def _reach(
     reached.decoder = _decoder_summary(results, settings)
     if calibration is not None:
         reached.calibration = _checked_on_fresh_samples(calibrated, plans, results, calibration)
-    regulated = [[answer.text for answer in result.responses] for result in results]
+    regulated = [[answer.text for answer in result.responses[: settings.responses]] for result in results]
     record = _audit(calibrated, compiled, plans, regulated, "under the policy")
-    reached.regulated = _judged_by_the_law(_allowing_for_resampling(record, results), reached.calibration)
+    if not reached.decoder.biased:
+        record = _judged_by_the_law(_allowing_for_resampling(record, results), reached.calibration)
+    reached.regulated = record
     reached.pairs = _pairs(calibrated, plans, answers, regulated)
 
     stages.stage("pricing the rules", len(plans))
@@ -198,7 +206,9 @@ def _decode(
     responses: int,
 ) -> tuple[list[DecodeTask], list[DecodeResult]]:
     tasks = decode_tasks(plans, base, model, multipliers, settings.max_tokens)
-    decoder = Sir(particles=settings.particles, responses=responses, batch_size=BATCH)
+    decoder: Decoder = Sir(particles=settings.particles, responses=responses, batch_size=BATCH)
+    if responses and settings.decoder == "mask":
+        decoder = Mask(particles=settings.particles, batch_size=BATCH)
     seed = int(np.random.SeedSequence((settings.seed, 1, stream)).generate_state(1)[0])
     at_once = max(1, BATCH // settings.particles)
     found = decode(decoder, model, tasks, settings.max_tokens, seed, prompts_at_once=at_once, progress=stages.progress)
@@ -217,8 +227,8 @@ def _audit(
 def _decoder_summary(results: Sequence[DecodeResult], settings: RunSettings) -> DecoderSummary:
     sizes = [result.ess for result in results]
     return DecoderSummary(
-        name="sir",
-        biased=False,
+        name=settings.decoder,
+        biased=any(result.biased for result in results),
         particles=settings.particles,
         mean_ess=float(np.mean(sizes)),
         smallest_ess=float(np.min(sizes)),
@@ -321,7 +331,14 @@ def _price(
         tokens = [sample.tokens for index in members for sample in base[index]]
         first = tasks[members[0]]
         log_q = proposal_log_prob(
-            model, prompts, tokens, first.law, first.twists, settings.max_tokens, batch_size=BATCH
+            model,
+            prompts,
+            tokens,
+            first.law,
+            first.twists,
+            settings.max_tokens,
+            batch_size=BATCH,
+            masked=settings.decoder == "mask",
         )
         split = np.split(log_q, np.cumsum([len(base[index]) for index in members])[:-1])
         for index, own in zip(members, split, strict=True):

@@ -270,7 +270,7 @@ def _bare(value: Any) -> Any:
         return value
     if isinstance(value, Compare) and isinstance(value.left, (Count, Occurrences)):
         value = _whole(value)
-    names: Mapping[str, Any] = value.__dataclass_fields__  # type: ignore[attr-defined]
+    names: Mapping[str, Any] = value.__dataclass_fields__
     return tuple(_bare(getattr(value, name)) for name in names if name != "extent")
 
 

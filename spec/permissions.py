@@ -1,9 +1,9 @@
 """`may` and `need not`: what they lift.
 
 A permission lifts the rules that say the opposite in the same words, at its own level or below, where its condition
-holds. Lifting is written into the condition of the lifted rule (or into the part of a rule that it lifts), so that later
-stages know nothing about permissions. A permission that lifts nothing, or that would lift a rule above its authority, is
-an error: the author would believe that something is allowed which is not.
+holds. Lifting is written into the condition of the lifted rule (or into the part of a rule that it lifts), so that
+later stages know nothing about permissions. A permission that lifts nothing, or that would lift a rule above its
+authority, is an error: the author would believe that something is allowed which is not.
 """
 
 from __future__ import annotations

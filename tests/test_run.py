@@ -244,3 +244,20 @@ def test_rules_that_are_not_regular_are_weighed_on_the_finished_answer(model: Ti
     found = run_policy(compiled(text), prompts(), "prompts", model, SETTINGS, Quiet())
     assert found.regulated is not None
     assert all(term.violated == 0 for term in found.regulated.terms)
+
+
+def test_masking_is_labelled_biased_and_does_not_follow_the_law(model: Tiny, exact: ExactRun) -> None:
+    settings = RunSettings(120, 800, 800, MAX_TOKENS, 11, "mask")
+    found = run_policy(compiled(POLICY), prompts(), "prompts", model, settings, Quiet())
+    assert found.decoder is not None
+    assert found.decoder.biased
+    assert found.regulated is not None
+    rates = {term.term: term.rate for term in found.regulated.terms}
+    assert rates["no_ba"] == rates["some_c"] == 0
+    # Masking ignores the weight of 1.5 nats: the rate stays far above that of the law, by over ten standard errors.
+    assert rates["rarely"] is not None
+    assert rates["rarely"] - exact.regulated["rarely"] > 10 * math.sqrt(0.12 * 0.88 / 3200)
+    # Its weights repair it: the price of the policy is the same.
+    assert found.price is not None
+    error = (found.price.kl_interval.high - found.price.kl_interval.low) / (2 * 1.96)
+    assert abs(found.price.kl - exact.kl) < 5 * error

@@ -146,9 +146,9 @@ def _summary(term: RewardTerm, tally: _Tally, policy: Source, clustered: bool) -
         outcomes = [value != 0 for value in tally.values]
         seen = len(outcomes) + tally.unscored
         if outcomes:
-            rate, interval = tally.violated / len(outcomes), statistics.clustered_rate(outcomes, clusters)
+            rate, interval = sum(outcomes) / len(outcomes), statistics.clustered_rate(outcomes, clusters)
         if seen:
-            best, worst = tally.violated / seen, (tally.violated + tally.unscored) / seen
+            best, worst = sum(outcomes) / seen, (sum(outcomes) + tally.unscored) / seen
     elif tally.values:
         found = statistics.estimate(tally.values, clusters)
         mean, mean_interval = found.mean, statistics.mean_interval(tally.values, clusters)

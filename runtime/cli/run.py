@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bylaw.runtime.audit.inputs import Transcripts
     from bylaw.runtime.models.huggingface import HuggingFaceModel
     from bylaw.runtime.record import RunRecord
-    from bylaw.runtime.run import RunSettings
+    from bylaw.runtime.run import DecoderName, RunSettings
 
 SMALL_MODEL = 20_000_000
 """Parameters."""
@@ -75,6 +75,13 @@ SMALL_MODEL = 20_000_000
     type=click.FloatRange(min=0.05, max=10),
     help="Sampling temperature of the base model.",
 )
+@click.option(
+    "--decoder",
+    type=click.Choice(["sir", "mask"]),
+    default="sir",
+    show_default=True,
+    help="Who writes the answers under the policy: `sir` samples its law, `mask` only removes illegal tokens (biased).",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Makes a run repeatable.")
 @click.option(
     "--out",
@@ -94,7 +101,7 @@ SMALL_MODEL = 20_000_000
 @click.option("--allow-download", is_flag=True, help="Fetch the model from the hub if it is not a folder.")
 def command(
     rules: str, model: str | None, prompts: str | None, samples: int, particles: int, responses: int, max_tokens: int,
-    temperature: float, seed: int, out: str, output: str, allow_download: bool,
+    temperature: float, decoder: DecoderName, seed: int, out: str, output: str, allow_download: bool,
 ) -> None:  # fmt: skip
     """Check, price, enforce and audit the policy RULES on a model.
 
@@ -117,7 +124,7 @@ def command(
         click.echo(f"warning: {problem.source}, line {problem.line}: {problem.message}; left out", err=True)
     from bylaw.runtime.run import RunSettings
 
-    settings = RunSettings(samples, particles, responses, max_tokens, seed)
+    settings = RunSettings(samples, particles, responses, max_tokens, seed, decoder)
     _run(compiled, read, str(path), _ModelChoice(model, temperature, allow_download), settings, out, output)
 
 
@@ -193,7 +200,7 @@ def _run(
 
 
 def _use_one_thread_if_small(model: HuggingFaceModel) -> None:
-    """The matrices of a small model are done before a second thread wakes up: waiting for it costs more than it saves."""
+    """The matrices of a small model are done before a second thread wakes up: waiting for it costs more."""
     import torch
 
     if model.parameters < SMALL_MODEL:
