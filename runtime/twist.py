@@ -160,9 +160,7 @@ class Twist:
     inside: Inside
 
     def log_z(self, max_tokens: int | None = None) -> float:
-        """log V̂ of the empty response in nats: the Markov estimate of log Z of this group alone; −inf means
-        infeasible.
-        """
+        """log V̂ of the empty response in nats: the Markov estimate of this group's log Z; −inf means infeasible."""
         left = self.max_tokens if max_tokens is None else max_tokens
         return float(self.value(np.array([self.automaton.start], dtype=np.int32), left)[0])
 
@@ -181,14 +179,13 @@ class Twist:
         return result
 
     def look_ahead(self, states: StateArray, left: int) -> FloatArray:
-        """[N, V], nats: reward of each token plus log V̂ of the state behind it with `left` tokens to go; −inf
-        forbidden.
+        """[N, V], nats: reward of each token plus log V̂ of the state behind it with `left` tokens to go.
 
-        `states` [N]: composite states, none forbidden. Columns of tokens without bytes are −inf.
+        `states` [N]: composite states, none forbidden. Forbidden tokens and tokens without bytes have −inf.
         """
         u, rows = self.automaton.split(states)
         blocks = np.unique(u)
-        if len(blocks) == 1:
+        if len(blocks) == 1:  # nearly always: everyone is at a boundary
             return self._factors(self.automaton.block(int(blocks[0])), rows, left)
         result = np.empty((len(states), len(self.automaton.token_bytes)))
         for number in blocks:

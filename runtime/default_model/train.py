@@ -32,15 +32,15 @@ class Settings:
     """Everything that decides what comes out of a training run."""
 
     seed: int = 0
-    steps: int = 4600
-    decay_steps: int = 1400
+    steps: int = 3800
+    decay_steps: int = 1000
     batch: int = 12
     peak_rate: float = 2e-3
     warm_up: int = 100
     weight_decay: float = 0.05
     drill_steps: int = 60
     late_drills_from: int = 1600
-    threads: int = 2
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def reply_losses(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 def train(settings: Settings, out: Path, state_file: Path | None = None) -> tuple[Any, Any, float]:
     """Train and save; returns the model, the tokenizer and the seconds it took.
 
-    With a ``state_file`` the run saves its state there and goes on from it, with the same result as a run in one go.
+    With a ``state_file`` the run saves its state there and goes on from it; the data depend on the step alone.
     """
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads)
