@@ -281,6 +281,7 @@ __all__ = (
     "children",
     "same",
     "strip",
+    "to_data",
     "walk",
 )
 
@@ -305,6 +306,19 @@ def walk(node: Node) -> Iterator[Node]:
         current = waiting.pop()
         yield current
         waiting.extend(reversed(tuple(children(current))))
+
+
+def to_data(value: Any) -> Any:
+    """Return a tree as JSON values: a node is an object with its class as `node`, a span is [start, end]."""
+    match value:
+        case Node():
+            fields = {name: to_data(getattr(value, name)) for name in value.__match_args__}
+            return {"node": type(value).__name__, **fields}
+        case Span(start, end):
+            return [start, end]
+        case tuple():
+            return [to_data(item) for item in value]
+    return value
 
 
 def strip(node: _NodeType) -> _NodeType:

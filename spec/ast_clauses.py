@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -25,7 +24,6 @@ class RuleWord(StrEnum):
     NEED_NOT = "need not"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Modality(Node):
     """A rule word where it stands."""
 
@@ -33,7 +31,6 @@ class Modality(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Weight(Node):
     """`weight 2`."""
 
@@ -41,7 +38,6 @@ class Weight(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Norm(Node):
     """The normative sentence: `[subject] must contain "x" [weight 2]`; without a subject it is about the response."""
 
@@ -52,7 +48,6 @@ class Norm(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LimitRate(Node):
     """`limit CONDITION to at most 2% of responses over suite "s" with confidence 0.95`."""
 
@@ -64,7 +59,6 @@ class LimitRate(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LimitAverage(Node):
     """`limit average VALUE to at most 120 ...`, with the same three parts."""
 
@@ -76,7 +70,6 @@ class LimitAverage(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PreferHigher(Node):
     """`prefer higher VALUE [weight n]`."""
 
@@ -85,7 +78,6 @@ class PreferHigher(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PreferLower(Node):
     """`prefer lower VALUE [weight n]`."""
 
@@ -94,7 +86,6 @@ class PreferLower(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PreferNear(Node):
     """`prefer VALUE near TARGET [weight n]`."""
 
@@ -104,7 +95,6 @@ class PreferNear(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PreferOrder(Node):
     """`prefer A over B over C [weight n]`: two alternatives or more, best first."""
 
@@ -113,7 +103,6 @@ class PreferOrder(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class When(Node):
     """`when CONDITION`: the rule applies only then."""
 
@@ -121,7 +110,6 @@ class When(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Unless(Node):
     """`unless CONDITION`: the rule does not apply then."""
 
@@ -129,7 +117,6 @@ class Unless(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Because(Node):
     """`because "..."`: the reason, as prose."""
 
@@ -137,7 +124,6 @@ class Because(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CitedSource(Node):
     """`source "https://..."`: where the rule is written down for people."""
 
@@ -145,7 +131,6 @@ class CitedSource(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Overrides(Node):
     """`overrides a, b`: wins over these rules of its own level."""
 
@@ -153,7 +138,6 @@ class Overrides(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class WaivableBy(Node):
     """`waivable by user, developer`."""
 
@@ -161,21 +145,18 @@ class WaivableBy(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class WaivableImplicitly(Node):
     """`waivable implicitly`: context is enough."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class NotWaivable(Node):
     """`not waivable`."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class EnforceBy(Node):
     """`enforce by mask, audit`."""
 
@@ -183,7 +164,6 @@ class EnforceBy(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class OnViolation(Node):
     """`on violation ask with "Proceed?"`."""
 
@@ -213,7 +193,6 @@ class Role(StrEnum):
     DEVELOPER = "developer"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Turn(Node):
     """`user "Hello"`."""
 
@@ -222,7 +201,6 @@ class Turn(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ToolCallTurn(Node):
     """`assistant calls refund(amount: 80)`."""
 
@@ -232,7 +210,6 @@ class ToolCallTurn(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ToolResultTurn(Node):
     """`tool get_inbox returns "3 messages"`."""
 
@@ -241,7 +218,6 @@ class ToolResultTurn(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Given(Node):
     """`given user.plan = "pro"`: a fact that holds."""
 
@@ -250,7 +226,6 @@ class Given(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Expect(Node):
     """`expect violates refunds`; without names it is about every rule."""
 
@@ -262,7 +237,6 @@ class Expect(Node):
 Step: TypeAlias = Turn | ToolCallTurn | ToolResultTurn | Given
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Conversation(Node):
     """`{ user "..." assistant "..." }`."""
 
@@ -270,7 +244,6 @@ class Conversation(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Example(Node):
     """`violates "..." note "why"` or `violates { ... }`; `content` is the response alone or a whole conversation."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from bylaw.spec.ast_clauses import Clause, Example, Expect, Step, Weight
@@ -11,7 +10,6 @@ from bylaw.spec.ast_terms import Argument, Expression, ListLiteral, Literal, Nam
 from bylaw.spec.source import Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Header(Node):
     """`policy acme.support version "1.4.0" edition 1`."""
 
@@ -21,7 +19,6 @@ class Header(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Annotation(Node):
     """`@name` or `@name("text")` before a declaration."""
 
@@ -30,7 +27,6 @@ class Annotation(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Binding(Node):
     """`pii_threshold = 0.7` after `import ... with`."""
 
@@ -39,7 +35,6 @@ class Binding(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ImportDecl(Node):
     """`import std.safety version "1.2" as safety with pii_threshold = 0.7`."""
 
@@ -51,7 +46,6 @@ class ImportDecl(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LevelsDecl(Node):
     """`levels root > system > user`: highest first, two or more."""
 
@@ -60,7 +54,6 @@ class LevelsDecl(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TypeRef(Node):
     """`number`, `list of text`."""
 
@@ -69,7 +62,6 @@ class TypeRef(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class NumberRange(Node):
     """`between 40 and 800` after a parameter; both included."""
 
@@ -78,7 +70,6 @@ class NumberRange(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Choices(Node):
     """`one of ["a", "b"]` after a parameter."""
 
@@ -86,7 +77,6 @@ class Choices(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ParamDecl(Node):
     """`param reply_limit : number = 180 between 40 and 800 "longest reply"`."""
 
@@ -99,7 +89,6 @@ class ParamDecl(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LexiconFile(Node):
     """`file "words.txt"`."""
 
@@ -107,7 +96,6 @@ class LexiconFile(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LexiconUnion(Node):
     """`a + b`."""
 
@@ -116,7 +104,6 @@ class LexiconUnion(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LexiconDifference(Node):
     """`a - b`."""
 
@@ -128,7 +115,6 @@ class LexiconDifference(Node):
 LexiconExpression: TypeAlias = ListLiteral | Path | LexiconFile | LexiconUnion | LexiconDifference
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LexiconDecl(Node):
     """`lexicon hedges "words that hedge" = ["perhaps"] + std.text.hedges - ["likely"]`."""
 
@@ -139,7 +125,6 @@ class LexiconDecl(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Like(Node):
     """`like "..." note "..."`: a text that expresses the concept."""
 
@@ -148,7 +133,6 @@ class Like(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Unlike(Node):
     """`unlike "..." note "..."`: a text that does not, however near it looks."""
 
@@ -157,7 +141,6 @@ class Unlike(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ScoredBy(Node):
     """`scored by classifier "std/prompt-injection"`."""
 
@@ -166,7 +149,6 @@ class ScoredBy(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Threshold(Node):
     """`threshold 0.6`; a name refers to a parameter."""
 
@@ -174,7 +156,6 @@ class Threshold(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DistinctFrom(Node):
     """`distinct from safety.general_information`."""
 
@@ -185,7 +166,6 @@ class DistinctFrom(Node):
 ConceptClause: TypeAlias = Like | Unlike | ScoredBy | Threshold | DistinctFrom
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ConceptDecl(Node):
     """`concept blames_user means "..." { ... }`; a `topic` is what a text is about, not what it says."""
 
@@ -197,7 +177,6 @@ class ConceptDecl(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Parameter(Node):
     """One parameter of a rule or a definition: `limit: number = 300`."""
 
@@ -207,7 +186,6 @@ class Parameter(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DefineDecl(Node):
     """`define hedging(t) as number of hedges in t`; `parameters` is None without parentheses."""
 
@@ -218,7 +196,6 @@ class DefineDecl(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RuleDecl(Node):
     """`rule NAME (params) "title" at LEVEL { clauses }`; `parameters` is None without parentheses."""
 
@@ -231,7 +208,6 @@ class RuleDecl(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ExceptionDecl(Node):
     """`exception NAME to RULE "title" at LEVEL { clauses }`."""
 
@@ -244,7 +220,6 @@ class ExceptionDecl(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ApplyDecl(Node):
     """`apply fmt.forbidden(words: ["cheap"]) as house_style at developer weight 0.5`."""
 
@@ -257,7 +232,6 @@ class ApplyDecl(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ExamplesDecl(Node):
     """`examples for RULE { ... }`: examples that stand outside their rule."""
 
@@ -267,7 +241,6 @@ class ExamplesDecl(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TestDecl(Node):
     """`test "title" { ... }`: a conversation with expectations in between."""
 
@@ -292,7 +265,6 @@ Item: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Module(Node):
     """One policy file: the header, if it has one, and its declarations in order."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:  # a claim holds a verb and a verb holds terms
 # ------------------------------------------------------------------------------------------------ names and literals
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Name(Node):
     """A name where something is declared or referred to; may be dotted (`spec.no_lies`)."""
 
@@ -23,7 +21,6 @@ class Name(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Number(Node):
     """A number as written: `2%` is value 2 with `percent`; a leading `-` is part of the value."""
 
@@ -37,7 +34,6 @@ class Number(Node):
         return self.value / 100 if self.percent else self.value
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Text(Node):
     """A text, escapes resolved; in prose slots (means, because, note, source) white space is folded."""
 
@@ -45,7 +41,6 @@ class Text(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Pattern(Node):
     """A regular expression between slashes: `source` is what stands between them, `flags` a sorted subset of `ims`."""
 
@@ -54,7 +49,6 @@ class Pattern(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Bool(Node):
     """`true` or `false`."""
 
@@ -62,7 +56,6 @@ class Bool(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ListLiteral(Node):
     """`[a, b]`; an item that is a path refers to something declared."""
 
@@ -75,7 +68,6 @@ Literal: TypeAlias = Number | Text | Pattern | Bool | ListLiteral
 # --------------------------------------------------------------------------- noun phrases: what a sentence can be about
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Path(Node):
     """A thing by name: `response`, a fact such as `meta.topic`, a parameter, a definition, `it.amount`."""
 
@@ -88,7 +80,6 @@ class Path(Node):
         return tuple(self.text.split("."))
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Argument(Node):
     """One argument of a call, with or without a name."""
 
@@ -97,7 +88,6 @@ class Argument(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Call(Node):
     """`hedging(response)`: a definition or a library function applied."""
 
@@ -115,7 +105,6 @@ class Quantifier(StrEnum):
     LAST = "last"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Part(Node):
     """`every sentence of response`, `first paragraph of prompt`."""
 
@@ -125,7 +114,6 @@ class Part(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class NthPart(Node):
     """`paragraph 2 of response`; counted from 1."""
 
@@ -135,7 +123,6 @@ class NthPart(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class NumberOf(Node):
     """`number of words in response`; a name is a unit or a lexicon."""
 
@@ -144,7 +131,6 @@ class NumberOf(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ScoreOf(Node):
     """`score of pii in response`: how strongly a concept is expressed."""
 
@@ -153,14 +139,12 @@ class ScoreOf(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AnyTool(Node):
     """`any tool`."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CallTo(Node):
     """`call to refund where (it.amount > 50)`: a tool call of the trace."""
 
@@ -169,7 +153,6 @@ class CallTo(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class OutputOf(Node):
     """`output of get_website`: what a tool returned."""
 
@@ -178,7 +161,6 @@ class OutputOf(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class MessageFrom(Node):
     """`message from user where (...)`."""
 
@@ -190,7 +172,6 @@ class MessageFrom(Node):
 # ------------------------------------------------------------------------------------------------------ expressions
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Or(Node):
     """`a or b or c`: two operands or more."""
 
@@ -198,7 +179,6 @@ class Or(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class And(Node):
     """`a and b and c`: two operands or more."""
 
@@ -206,7 +186,6 @@ class And(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Not(Node):
     """`not a`."""
 
@@ -214,7 +193,6 @@ class Not(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Compare(Node):
     """`a >= b`; the operator is one of `==`, `!=`, `<`, `<=`, `>`, `>=`."""
 
@@ -224,7 +202,6 @@ class Compare(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Arithmetic(Node):
     """`a + b`; the operator is one of `+`, `-`, `*`, `/`. `a per b` is `/`."""
 
@@ -234,7 +211,6 @@ class Arithmetic(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Negate(Node):
     """`-a`, of anything but a number (which takes the sign itself)."""
 
@@ -242,7 +218,6 @@ class Negate(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Claim(Node):
     """A verb said of a subject, true or false: `prompt is about billing`, `it does not contain "x"` (`negated`)."""
 
@@ -255,7 +230,6 @@ class Claim(Node):
 # ------------------------------------------------------------------------------------------------------------ bounds
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AtLeast(Node):
     """`at least n`."""
 
@@ -263,7 +237,6 @@ class AtLeast(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AtMost(Node):
     """`at most n`."""
 
@@ -271,7 +244,6 @@ class AtMost(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Exactly(Node):
     """`exactly n`."""
 
@@ -279,7 +251,6 @@ class Exactly(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class MoreThan(Node):
     """`more than n`."""
 
@@ -287,7 +258,6 @@ class MoreThan(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class FewerThan(Node):
     """`fewer than n`, also written `less than n`."""
 
@@ -295,7 +265,6 @@ class FewerThan(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Between(Node):
     """`between a and b`, both included."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -19,7 +18,6 @@ class Choice(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Times(Node):
     """How often one thing is found: `at least 3 times`."""
 
@@ -27,7 +25,6 @@ class Times(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Among(Node):
     """Which members of a set are found: `any of`, `all of`, `none of`."""
 
@@ -35,7 +32,6 @@ class Among(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CountAmong(Node):
     """How many members of a set are found: `at least 2 of`."""
 
@@ -46,7 +42,6 @@ class CountAmong(Node):
 Amount: TypeAlias = Times | Among | CountAmong
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Contains(Node):
     """`contain x`: found anywhere, case counts. `amount` is None for plain `contain x`."""
 
@@ -55,7 +50,6 @@ class Contains(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Mentions(Node):
     """`mention x`: found as whole words, in any case."""
 
@@ -64,7 +58,6 @@ class Mentions(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Matches(Node):
     """`match /x/`: the whole text matches."""
 
@@ -72,7 +65,6 @@ class Matches(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class StartsWith(Node):
     """`start with x`."""
 
@@ -80,7 +72,6 @@ class StartsWith(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class EndsWith(Node):
     """`end with x`."""
 
@@ -88,7 +79,6 @@ class EndsWith(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class HasCount(Node):
     """`have at most 50 words`."""
 
@@ -97,7 +87,6 @@ class HasCount(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class HasNone(Node):
     """`have no commas`."""
 
@@ -105,7 +94,6 @@ class HasNone(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class HasSome(Node):
     """`have a table`."""
 
@@ -113,7 +101,6 @@ class HasSome(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class IsProperty(Node):
     """`be lowercase`, `be json matching request.schema`; `negated` for `be not`, as in the four below."""
 
@@ -123,7 +110,6 @@ class IsProperty(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class IsAbout(Node):
     """`be about billing`."""
 
@@ -132,7 +118,6 @@ class IsAbout(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class IsInLanguage(Node):
     """`be in language "kn"`."""
 
@@ -141,7 +126,6 @@ class IsInLanguage(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class IsIn(Node):
     """`be in ["yes", "no"]`."""
 
@@ -150,7 +134,6 @@ class IsIn(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class IsBounded(Node):
     """`be at most 1`."""
 
@@ -159,7 +142,6 @@ class IsBounded(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Expresses(Node):
     """`express blames_user`, optionally `with score at least 0.8` in place of the concept's threshold."""
 
@@ -168,7 +150,6 @@ class Expresses(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class QuoteLimit(Node):
     """`more than 8 words`, after `quote x`."""
 
@@ -177,7 +158,6 @@ class QuoteLimit(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Quotes(Node):
     """`quote developer_prompt more than 8 words`."""
 
@@ -186,7 +166,6 @@ class Quotes(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Follows(Node):
     """`follow call to get_inbox`: the event comes after such an event."""
 
@@ -194,7 +173,6 @@ class Follows(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Precedes(Node):
     """`precede message from user`: the event comes before such an event."""
 
@@ -202,7 +180,6 @@ class Precedes(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Occurs(Node):
     """`occur`, `occur at most 1 times per conversation`."""
 
@@ -211,7 +188,6 @@ class Occurs(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class VerbOr(Node):
     """`contain "a" or quote prompt`: two operands or more."""
 
@@ -219,7 +195,6 @@ class VerbOr(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class VerbAnd(Node):
     """`be json and have no commas`: two operands or more."""
 
@@ -227,7 +202,6 @@ class VerbAnd(Node):
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class VerbNot(Node):
     """`not contain "a"` inside a verb phrase."""
 

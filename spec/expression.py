@@ -17,11 +17,10 @@ from typing import Any, ClassVar, Literal, TypeAlias
 class Node:
     """A value that pydantic reads back from JSON strictly: no unknown fields, no coercion."""
 
-    __slots__ = ()
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "strict": True}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Extent(Node):
     """A half-open range of characters, in a policy file or in a message."""
 
@@ -30,7 +29,7 @@ class Extent(Node):
 
 
 # ------------------------------------------------------------------ matchers: what `contain`, `mention`, ... look for
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Phrase(Node):
     """A literal text."""
 
@@ -38,7 +37,7 @@ class Phrase(Node):
     op: Literal["phrase"] = "phrase"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Regex(Node):
     """A regular expression of the regular subset, with flags out of `ims`."""
 
@@ -54,7 +53,7 @@ Matcher: TypeAlias = Phrase | Regex
 MessageRole: TypeAlias = Literal["response", "prompt", "system", "developer", "conversation"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MessageText(Node):
     """The text of the response (the last assistant message), of the prompt (the last user message before it), ..."""
 
@@ -62,7 +61,7 @@ class MessageText(Node):
     op: Literal["message"] = "message"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fact(Node):
     """A named fact that comes with a transcript, such as `meta.topic`."""
 
@@ -70,7 +69,7 @@ class Fact(Node):
     op: Literal["fact"] = "fact"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TextConstant(Node):
     """A text that the policy spells out."""
 
@@ -78,7 +77,7 @@ class TextConstant(Node):
     op: Literal["text"] = "text"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Continued(Node):
     """The whole conversation while its response is still to come: `before`, then the response.
 
@@ -93,7 +92,7 @@ TextExpression: TypeAlias = MessageText | Fact | TextConstant | Continued
 
 
 # ----------------------------------------------------------------------------------------------------------- numbers
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NumberConstant(Node):
     """A number that the policy spells out."""
 
@@ -101,7 +100,7 @@ class NumberConstant(Node):
     op: Literal["number"] = "number"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NumberFact(Node):
     """A fact that has to be a number, such as `meta.age`."""
 
@@ -109,7 +108,7 @@ class NumberFact(Node):
     op: Literal["number_fact"] = "number_fact"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Count(Node):
     """How many units (words, sentences, ...) a text has. `unit` is a file name in `spec/units`."""
 
@@ -118,7 +117,7 @@ class Count(Node):
     op: Literal["count"] = "count"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Occurrences(Node):
     """How often any of the matchers occurs, without overlap, summed over the matchers."""
 
@@ -128,7 +127,7 @@ class Occurrences(Node):
     op: Literal["occurrences"] = "occurrences"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Arithmetic(Node):
     """`distance` is |left - right|; a division by zero has no value and leaves the term unscored."""
 
@@ -142,7 +141,7 @@ NumberExpression: TypeAlias = NumberConstant | NumberFact | Count | Occurrences 
 
 
 # ---------------------------------------------------------------------------------------------------------- booleans
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BooleanConstant(Node):
     """`true` or `false`."""
 
@@ -150,7 +149,7 @@ class BooleanConstant(Node):
     op: Literal["boolean"] = "boolean"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BooleanFact(Node):
     """A fact that has to be true or false, such as `meta.vip`."""
 
@@ -158,7 +157,7 @@ class BooleanFact(Node):
     op: Literal["boolean_fact"] = "boolean_fact"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Holds(Node):
     """A predicate of the catalog holds for a text. `predicate` is a file name in `spec/predicates`.
 
@@ -173,7 +172,7 @@ class Holds(Node):
     op: Literal["holds"] = "holds"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Compare(Node):
     """A comparison of two quantities."""
 
@@ -184,7 +183,7 @@ class Compare(Node):
     op: Literal["compare"] = "compare"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class And(Node):
     """All of them hold."""
 
@@ -192,7 +191,7 @@ class And(Node):
     op: Literal["and"] = "and"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Or(Node):
     """At least one of them holds."""
 
@@ -200,7 +199,7 @@ class Or(Node):
     op: Literal["or"] = "or"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Not(Node):
     """It does not hold."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -373,7 +372,7 @@ class TreeBuilder(TermBuilder):
             if isinstance(child, ast.Annotation):
                 annotations.append(child)
             elif not isinstance(child, ast.Header):
-                items.append(replace(child, annotations=tuple(annotations)) if annotations else child)
+                items.append(child.changed(annotations=tuple(annotations)) if annotations else child)
                 annotations.clear()
         return ast.Module(header, tuple(items), span)
 

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
 from bylaw.compiler.law.numerics import FloatArray, as_vector, log_sum_exp
 
 _Function = Callable[[FloatArray], FloatArray]

@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
 from bylaw.compiler.law.feasibility import (
     Certificate,
     Sense,

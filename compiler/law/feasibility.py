@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
+
 from bylaw.compiler.law.numerics import FloatArray, as_matrix, as_vector
 from bylaw.compiler.law.samples import Population
 

@@ -16,6 +16,7 @@ from fractions import Fraction
 from math import erfc, inf, lcm, sqrt
 
 import numpy as np
+
 from bylaw.compiler.law.gibbs import entropy, kl_divergence
 from bylaw.compiler.law.numerics import FloatArray, as_vector, log_sum_exp
 

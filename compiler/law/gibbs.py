@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+
 from bylaw.compiler.law.numerics import (
     BoolArray,
     EmptySupport,

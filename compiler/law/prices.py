@@ -22,6 +22,7 @@ from math import factorial
 
 import numpy as np
 import numpy.typing as npt
+
 from bylaw.compiler.law.numerics import (
     BoolArray,
     EmptySupport,

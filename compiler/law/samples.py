@@ -17,6 +17,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+
 from bylaw.compiler.law.numerics import (
     NORMAL_95,
     EmptySupport,

@@ -85,6 +85,8 @@ def _emit(compiled: Compiled, stage: str) -> None:
         if compiled.program is not None:
             click.echo(to_json(compiled.program))
     elif stage == "ast":
-        click.echo(json.dumps(asdict(compiled.module), ensure_ascii=False, indent=2))
+        from bylaw.spec.ast import to_data
+
+        click.echo(json.dumps(to_data(compiled.module), ensure_ascii=False, indent=2))
     elif compiled.regulators is not None:
         click.echo(json.dumps(asdict(compiled.regulators), ensure_ascii=False, indent=2))

@@ -28,9 +28,9 @@ It is a teaching model. It knows nothing beyond its shop and must never answer r
 - Data: {dialogues:,} dialogues, none seen twice, from a grammar of our own (`dialogues.py`); every sentence was
   written for this purpose. The shop, its customers, and all order and card numbers are invented.
 - Training: `python -m bylaw.runtime.default_model.train --seed {seed} --out DIR`, {steps:,} steps of {batch} dialogues,
-  {minutes:.0f} minutes on one to two cores that had other work to do; the loss counts the tokens of the last reply only.
-  The shipped run was stopped and resumed from its saved state, and numbers of threads differ in the last digits, so a
-  run in one go gives a model alike in every measured respect but perhaps not the same bytes.
+  {minutes:.0f} minutes on one to two busy cores. The loss counts the tokens of the last reply only.
+  The shipped run was stopped and resumed from its saved state, and the number of threads changes the rounding, so a
+  run in one go need not give the same bytes.
 - Held out: one combination in ten of product, problem and customer name, chosen by a hash, never occurs in training.
   Everything below is measured on held-out prompts unless it says otherwise, on the weights as they are stored.
 
