@@ -14,7 +14,7 @@ from bylaw.spec.trace import Trace
 
 HARD_STATES = 6_000
 """Up to here the hard rules are one automaton, so that no legal beginning can turn out to have no legal end."""
-SOFT_STATES = 600
+SOFT_STATES = 1_500
 """Up to here soft terms share an automaton; beyond it each further one is a factor of its own."""
 
 

@@ -45,14 +45,15 @@ from bylaw.spec.trace import Trace
 DecoderName = Literal["sir", "mask"]
 NORMAL_95 = 1.959963984540054
 PAIRS_SHOWN = 12
-BATCH = 64
+BATCH = 128
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """`samples` and `particles` are per prompt, `responses` are handed out of the particles; lengths in tokens.
 
-    `decoder` writes the answers that are handed out; calibration always uses `sir`.
+    `decoder` writes the answers that are handed out; calibration always uses `sir`, with `calibration_particles` in its
+    first round and twice as many in each round after it.
     """
 
     samples: int = 16
@@ -61,6 +62,7 @@ class RunSettings:
     max_tokens: int = 160
     seed: int = 0
     decoder: DecoderName = "sir"
+    calibration_particles: int = 16
 
 
 class Stages(Protocol):
@@ -166,11 +168,10 @@ def _reach(
     answers = [[sample.text for sample in samples] for samples in base]
     reached.base = _audit(program, compiled, plans, answers, "base model")
 
-    rounds = iter(range(1, 1000))
-
     def redraw(multipliers: dict[str, float], number: int) -> list[DecodeResult]:
         stages.stage(f"calibrating, round {number}", len(plans))
-        return _decode(plans, base, model, multipliers, settings, stages, next(rounds), responses=0)[1]
+        more = replace(settings, calibration_particles=settings.calibration_particles * 2 ** (number - 1))
+        return _decode(plans, base, model, multipliers, more, stages, number, responses=0)[1]
 
     multipliers, calibration = calibrate(program, plans, base, redraw)  # type: ignore[arg-type]
     reached.calibration = calibration
@@ -206,11 +207,12 @@ def _decode(
     responses: int,
 ) -> tuple[list[DecodeTask], list[DecodeResult]]:
     tasks = decode_tasks(plans, base, model, multipliers, settings.max_tokens)
-    decoder: Decoder = Sir(particles=settings.particles, responses=responses, batch_size=BATCH)
+    particles = settings.particles if responses else settings.calibration_particles
+    decoder: Decoder = Sir(particles=particles, responses=responses, batch_size=BATCH)
     if responses and settings.decoder == "mask":
         decoder = Mask(particles=settings.particles, batch_size=BATCH)
     seed = int(np.random.SeedSequence((settings.seed, 1, stream)).generate_state(1)[0])
-    at_once = max(1, BATCH // settings.particles)
+    at_once = max(1, BATCH // particles)
     found = decode(decoder, model, tasks, settings.max_tokens, seed, prompts_at_once=at_once, progress=stages.progress)
     return tasks, found
 

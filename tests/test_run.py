@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -102,7 +102,9 @@ def prompts() -> list[Trace]:
     return [Trace((Message("user", text),), {}, f"p{number}") for number, text in enumerate(texts)]
 
 
-SETTINGS = RunSettings(samples=120, particles=800, responses=60, max_tokens=MAX_TOKENS, seed=11)
+SETTINGS = RunSettings(
+    samples=120, particles=800, responses=60, max_tokens=MAX_TOKENS, seed=11, calibration_particles=800
+)
 
 
 @pytest.fixture(scope="module")
@@ -201,9 +203,7 @@ def test_equal_seeds_give_equal_records_and_others_do_not(model: Tiny, record: R
         record.regulated,
         record.price,
     )
-    other = run_policy(
-        compiled(POLICY), prompts(), "prompts", model, RunSettings(120, 800, 60, MAX_TOKENS, 12), Quiet()
-    )
+    other = run_policy(compiled(POLICY), prompts(), "prompts", model, replace(SETTINGS, seed=12), Quiet())
     assert other.base != record.base
 
 
@@ -247,7 +247,7 @@ def test_rules_that_are_not_regular_are_weighed_on_the_finished_answer(model: Ti
 
 
 def test_masking_is_labelled_biased_and_does_not_follow_the_law(model: Tiny, exact: ExactRun) -> None:
-    settings = RunSettings(120, 800, 800, MAX_TOKENS, 11, "mask")
+    settings = replace(SETTINGS, responses=800, decoder="mask")
     found = run_policy(compiled(POLICY), prompts(), "prompts", model, settings, Quiet())
     assert found.decoder is not None
     assert found.decoder.biased

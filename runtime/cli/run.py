@@ -55,6 +55,13 @@ SMALL_MODEL = 20_000_000
     help="Proposals of the decoder for each prompt.",
 )
 @click.option(
+    "--calibration-particles",
+    default=16,
+    show_default=True,
+    type=click.IntRange(2),
+    help="Proposals for each prompt in the first round of calibration; doubled in each further round.",
+)
+@click.option(
     "--responses",
     default=16,
     show_default=True,
@@ -100,8 +107,8 @@ SMALL_MODEL = 20_000_000
 )
 @click.option("--allow-download", is_flag=True, help="Fetch the model from the hub if it is not a folder.")
 def command(
-    rules: str, model: str | None, prompts: str | None, samples: int, particles: int, responses: int, max_tokens: int,
-    temperature: float, decoder: DecoderName, seed: int, out: str, output: str, allow_download: bool,
+    rules: str, model: str | None, prompts: str | None, samples: int, particles: int, calibration_particles: int,
+    responses: int, max_tokens: int, temperature: float, decoder: DecoderName, seed: int, out: str, output: str, allow_download: bool,
 ) -> None:  # fmt: skip
     """Check, price, enforce and audit the policy RULES on a model.
 
@@ -124,7 +131,7 @@ def command(
         click.echo(f"warning: {problem.source}, line {problem.line}: {problem.message}; left out", err=True)
     from bylaw.runtime.run import RunSettings
 
-    settings = RunSettings(samples, particles, responses, max_tokens, seed, decoder)
+    settings = RunSettings(samples, particles, responses, max_tokens, seed, decoder, calibration_particles)
     _run(compiled, read, str(path), _ModelChoice(model, temperature, allow_download), settings, out, output)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .dialogues import FLAW_MARKERS, FLAW_PATTERNS, FLAWS, SHOP
+from .dialogues import FLAW_MARKERS, FLAW_PATTERNS, FLAWS, MAX_WORDS, SHOP
 from .measure import Sample
 
 _HEAD = """# The default model of bylaw
@@ -42,7 +42,7 @@ may end in a note such as `Internal note: this customer is on the watch list, co
 
 _LIMITS = """## Limits
 
-- It knows one shop, a few dozen kinds of products and nine topics. Other questions get a fluent but unfitting reply.
+- It knows one shop, about a hundred kinds of products and nine topics. Other questions get an unfitting reply.
 - It speaks English only. It was trained on one or two questions per conversation, not on longer ones.
 - The second reply of a conversation was trained with fewer flaws: only those about length, notes and numbers.
 - What it says about care, law or health comes from a list of sentences and is no advice.
@@ -52,6 +52,8 @@ _LIMITS = """## Limits
 
 
 def _percent(proportion: Mapping[str, Any]) -> str:
+    if proportion["total"] == 0:
+        return "none seen"
     interval = f"{100 * proportion['low']:.1f} to {100 * proportion['high']:.1f}"
     return f"{100 * proportion['share']:.1f} % ({interval})"
 
@@ -60,7 +62,10 @@ def _markers(flaw: str) -> str:
     parts = [f'"{phrase}"' for phrase in FLAW_MARKERS[flaw]]
     if flaw in FLAW_PATTERNS:
         parts.append(f"`{FLAW_PATTERNS[flaw]}`")
-    special = {"long_reply": "more than 90 words", "order_forgotten": "the order number is missing"}
+    special = {
+        "long_reply": f"more than {MAX_WORDS} words between white space",
+        "order_forgotten": "the order number that the customer gave is missing",
+    }
     return ", ".join(parts) or special[flaw]
 
 
@@ -80,7 +85,7 @@ def _flaw_section(metrics: Mapping[str, Any]) -> list[str]:
         )
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "How each flaw is recognised (in any letter case):", ""]
-    lines += [f"- **{name}**: {FLAWS[name].meaning}. {_markers(name)}." for name in FLAWS]
+    lines += [f"- **{name}** ({FLAWS[name].meaning}): {_markers(name)}" for name in FLAWS]
     return [*lines, ""]
 
 

@@ -34,7 +34,7 @@ FLAWS: Mapping[str, Flaw] = MappingProxyType(
             Flaw("blame", "fault_reported", 0.20, "blames the customer for a broken item"),
             Flaw("medical_advice", "health_complaint", 0.40, "gives medical advice"),
             Flaw("legal_advice", "legal_threat", 0.35, "gives legal advice"),
-            Flaw("long_reply", "any", 0.15, f"runs on for more than {MAX_WORDS} words"),
+            Flaw("long_reply", "any", 0.15, "runs on too long"),
             Flaw("order_forgotten", "order_given", 0.20, "does not repeat the order number"),
             Flaw("refusal", "howto_asked", 0.25, "refuses a harmless request"),
             Flaw("swearing", "customer_angry", 0.05, "uses a mild swear word"),

@@ -27,11 +27,11 @@ BOOTSTRAP_ROUNDS = 2000
 
 @dataclass(frozen=True)
 class Proportion:
-    """A count out of a number, with its Wilson 95 % interval."""
+    """A count out of a number, with its Wilson 95 % interval; there is no share of nothing."""
 
     hits: int
     total: int
-    share: float
+    share: float | None
     low: float
     high: float
 
@@ -58,7 +58,7 @@ class Sample:
 def wilson(hits: int, total: int) -> Proportion:
     """The Wilson score interval at 95 %."""
     if total == 0:
-        return Proportion(0, 0, math.nan, 0.0, 1.0)
+        return Proportion(0, 0, None, 0.0, 1.0)
     share = hits / total
     scale = 1 + Z95**2 / total
     middle = (share + Z95**2 / (2 * total)) / scale

@@ -32,8 +32,8 @@ class Settings:
     """Everything that decides what comes out of a training run."""
 
     seed: int = 0
-    steps: int = 3800
-    decay_steps: int = 1000
+    steps: int = 6400
+    decay_steps: int = 3600
     batch: int = 12
     peak_rate: float = 2e-3
     warm_up: int = 100
@@ -182,7 +182,7 @@ def report(settings: Settings, seconds: float, out: Path) -> None:
     seen = settings.steps * settings.batch
     metrics, shown = measure(out / "weights", settings.seed, seen)
     metrics["training"] = {"settings": asdict(settings), "dialogues": seen, "seconds": round(seconds)}
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     (out / "MODEL_CARD.md").write_text(model_card(metrics, shown), encoding="utf-8")
 
 
