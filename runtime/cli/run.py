@@ -108,7 +108,8 @@ SMALL_MODEL = 20_000_000
 @click.option("--allow-download", is_flag=True, help="Fetch the model from the hub if it is not a folder.")
 def command(
     rules: str, model: str | None, prompts: str | None, samples: int, particles: int, calibration_particles: int,
-    responses: int, max_tokens: int, temperature: float, decoder: DecoderName, seed: int, out: str, output: str, allow_download: bool,
+    responses: int, max_tokens: int, temperature: float, decoder: DecoderName, seed: int, out: str, output: str,
+    allow_download: bool,
 ) -> None:  # fmt: skip
     """Check, price, enforce and audit the policy RULES on a model.
 
