@@ -41,7 +41,9 @@ def printed(record: RunRecord) -> str:
 
 def test_the_output_is_that_of_the_committed_run(record: RunRecord, request: pytest.FixtureRequest) -> None:
     if request.config.getoption("--update-golden"):
-        (ROOT / "README.md").write_text(README.replace(block("output"), printed(record)), encoding="utf-8")
+        start = README.index("<!-- output -->\n```text\n") + len("<!-- output -->\n```text\n")
+        changed = README[:start] + printed(record) + README[README.index("```", start) :]
+        (ROOT / "README.md").write_text(changed, encoding="utf-8")
         (EXPECTED / "rates.svg").write_text(render_picture(record) or "", encoding="utf-8")
         return
     assert block("output") == printed(record)
