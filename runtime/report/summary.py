@@ -72,7 +72,9 @@ def _is_rule(term: TermAudit) -> bool:
 
 
 def _quoted(term: TermAudit) -> str:
-    """The author's words in backticks; a backtick among them must not end the quotation."""
+    """The author's title in quotation marks, or the clause in backticks; neither may be ended from inside."""
+    if term.title:
+        return f"“{one_line(term.title, _CLAUSE).replace('`', chr(39))}”"
     return f"`{one_line(term.clause, _CLAUSE).replace('`', chr(39))}`"
 
 
