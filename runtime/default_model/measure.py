@@ -188,7 +188,10 @@ def reply_losses(model: Any, tokenizer: Any, items: Sequence[Dialogue]) -> list[
 
 
 def perplexities(model: Any, tokenizer: Any, train_seed: int, seen: int, number: int) -> dict[str, Any]:
-    """Reply perplexity on dialogues seen in training and on held-out ones, and their ratio, with intervals."""
+    """Reply perplexity on the training stream and on held-out dialogues, and their ratio, with intervals.
+
+    Drills take the place of some dialogues of the stream, so a few of those picked were never shown.
+    """
     picked = random.Random(f"{train_seed}/perplexity").sample(range(seen), number)
     groups = {
         "train": [dialogue(train_seed, k) for k in picked],

@@ -24,7 +24,7 @@ def as_record(identifier: str, example: Dialogue) -> dict[str, object]:
     meta = {
         "topic": example.topic,
         "product": example.product,
-        "problem": example.problem,
+        "problem": example.problem.format(p=example.product),
         "name": example.name,
         "order": example.order,
         "card": example.card,

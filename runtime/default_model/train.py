@@ -179,8 +179,9 @@ def save(model: Any, tokenizer: Any, out: Path) -> None:
 
 def report(settings: Settings, seconds: float, out: Path) -> None:
     """Measure the saved weights and write ``metrics.json`` and ``MODEL_CARD.md`` next to them."""
-    seen = settings.steps * settings.batch
-    metrics, shown = measure(out / "weights", settings.seed, seen)
+    metrics, shown = measure(out / "weights", settings.seed, settings.steps * settings.batch)
+    # A step of drills takes the place of a batch of dialogues.
+    seen = settings.batch * sum(not is_drill_step(step, settings) for step in range(settings.steps))
     metrics["training"] = {"settings": asdict(settings), "dialogues": seen, "seconds": round(seconds)}
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     (out / "MODEL_CARD.md").write_text(model_card(metrics, shown), encoding="utf-8")
