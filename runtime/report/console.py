@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from bylaw.runtime.record import Agreement, AuditRecord, InputProblem, RunRecord, TermAudit
+from bylaw.runtime.record import Agreement, AuditRecord, BudgetResult, InputProblem, RunRecord, TermAudit
 from bylaw.runtime.report import figures
 from bylaw.runtime.report.rows import run_rows
 from bylaw.runtime.report.summary import audit_summary, run_summary
@@ -76,7 +76,7 @@ def _print_run(record: RunRecord, console: Console) -> None:
                 f"{figures.nats(row.price.kl)} ± {figures.nats(1.96 * row.price.standard_error)}"
                 if row.price
                 else figures.NOTHING,
-                _limit(row.after) if row.after else figures.limit(row.term),
+                _limit(row.after, row.budget) if row.after else figures.limit(row.term),
             )
         console.print(table)
     if record.regulated is not None:
@@ -192,5 +192,5 @@ def _rate(term: TermAudit | None) -> str:
     return figures.NOTHING if term is None else f"{figures.outcome(term)} ({figures.outcome_interval(term)})"
 
 
-def _limit(term: TermAudit) -> str:
-    return figures.NOTHING if term.bound is None else f"{figures.limit_met(term)} ({figures.limit(term)})"
+def _limit(term: TermAudit, budget: BudgetResult | None = None) -> str:
+    return figures.NOTHING if term.bound is None else f"{figures.limit_outcome(term, budget)} ({figures.limit(term)})"

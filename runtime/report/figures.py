@@ -7,14 +7,6 @@ import math
 from bylaw.runtime.record import BudgetResult, Interval, TermAudit
 
 KINDS = (("hard", "hard rule"), ("soft", "soft rule"), ("graded", "preference"), ("budget", "limit"))
-STATUSES = (
-    ("met", "met without a price"),
-    ("binding", "met exactly, at a price"),
-    ("saturated", "missed: the multiplier stands at its largest value"),
-    ("infeasible on the sampled support", "missed: no answer that was sampled could meet it"),
-    ("hard rule", "can be met by a hard rule only"),
-    ("undetermined", "not determined, because another limit cannot be met"),
-)
 NOTHING = "–"
 
 
@@ -115,6 +107,14 @@ def limit_met(term: TermAudit | None) -> str:
     return "cannot be told" if term.within is None else "met" if term.within else "missed"
 
 
+def limit_outcome(term: TermAudit, budget: BudgetResult | None) -> str:
+    """Whether the limit is kept, in words. Where the law was calibrated to it, the law's own rate is what counts: the
+    answers that were handed out lie above a limit that is just met every second time."""
+    if budget is None or term.confidence is not None or not term.within:
+        return limit_met(term)
+    return f"{budget.status}: {in_unit_of(budget.rate, term)} under the law"
+
+
 def limit_bound(term: TermAudit) -> str:
     """The one-sided bound that limits are judged by, in words; empty where there is none."""
     if term.confidence_bound is None:
@@ -150,7 +150,7 @@ def strength(term: TermAudit, budget: BudgetResult | None) -> str:
 
 def status(result: BudgetResult) -> str:
     """What calibration came to for one limit."""
-    return dict(STATUSES).get(result.status, result.status)
+    return result.status
 
 
 def unscored(term: TermAudit) -> str:

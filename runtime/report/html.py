@@ -129,6 +129,7 @@ def _environment() -> Environment:
         figures.in_unit_of,
         figures.nats,
         figures.limit_met,
+        figures.limit_outcome,
         figures.limit_bound,
         figures.strength,
         figures.status,

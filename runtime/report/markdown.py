@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from bylaw.runtime.record import Agreement, AuditRecord, Finding, InputProblem, Interval, RunRecord, TermAudit
+from bylaw.runtime.record import (
+    Agreement,
+    AuditRecord,
+    BudgetResult,
+    Finding,
+    InputProblem,
+    Interval,
+    RunRecord,
+    TermAudit,
+)
 from bylaw.runtime.report import figures
 from bylaw.runtime.report.rows import run_rows
 from bylaw.runtime.report.summary import audit_summary, run_summary
@@ -105,7 +114,7 @@ def _run(record: RunRecord) -> list[str]:
                     _rate(row.after),
                     figures.strength(row.term, row.budget),
                     _error(row.price.kl, row.price.standard_error) if row.price else figures.NOTHING,
-                    _limit(row.after) if row.after else figures.limit(row.term),
+                    _limit(row.after, row.budget) if row.after else figures.limit(row.term),
                 )
                 for row in rows
             ),
@@ -132,7 +141,7 @@ def _calibration(record: RunRecord) -> list[str]:
     if found is None:
         return []
     lines = ["## How the limits were met", ""]
-    header = ("limit", "asked", "before", "after calibration", "multiplier (nats)", "outcome")
+    header = ("limit", "asked", "without limits", "under the law", "multiplier (nats)", "outcome")
     budgets = [(row.term, row.budget) for row in run_rows(record) if row.budget is not None]
     if budgets:
         lines += _table(
@@ -153,8 +162,8 @@ def _calibration(record: RunRecord) -> list[str]:
     state = "converged" if found.converged else "not converged"
     return [
         *lines,
-        f"{figures.plural(found.rounds, 'round')}, {state}; {figures.plural(found.samples, 'answer')} of the model "
-        f"alone, effective {figures.quantity(found.ess)} in all and {figures.quantity(found.smallest_prompt_ess)} for "
+        f"{figures.plural(found.rounds, 'round')}, {state}; {figures.plural(found.samples, 'proposal')} of the "
+        f"decoder, effective {figures.quantity(found.ess)} in all and {figures.quantity(found.smallest_prompt_ess)} for "
         "the hardest prompt.",
         "",
     ]
@@ -222,11 +231,11 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _limit(term: TermAudit) -> str:
+def _limit(term: TermAudit, budget: BudgetResult | None = None) -> str:
     if term.bound is None:
         return figures.NOTHING
     bound = figures.limit_bound(term)
-    return f"{figures.limit_met(term)}: {figures.limit(term)}" + (f"; measured {bound}" if bound else "")
+    return f"{figures.limit_outcome(term, budget)} ({figures.limit(term)})" + (f"; measured {bound}" if bound else "")
 
 
 def _rate(term: TermAudit | None) -> str:
