@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bylaw.compiler.program import RewardProgram, RewardTerm
-from bylaw.spec.expression import negate
+from bylaw.spec.expression import Compare, Count, NumberConstant, Occurrences, negate
 from bylaw.spec.regulator import Regulator, RegulatorSet
 
 
@@ -36,12 +36,15 @@ def _term(regulator: Regulator) -> RewardTerm:
 
 
 def _limit(regulator: Regulator, frame: dict[str, object]) -> RewardTerm:
-    """A limit at 0 % or 100 % has no finite multiplier: it is a hard rule."""
+    """A limit at 0 % or 100 %, or of an average count at 0, has no finite multiplier: it is a hard rule."""
     if regulator.event is not None:
         if regulator.bound == 0 and regulator.sense in ("at most", "exactly"):
             return RewardTerm(kind="hard", holds=negate(regulator.event), **frame)  # type: ignore[arg-type]
         if regulator.bound == 1 and regulator.sense in ("at least", "exactly"):
             return RewardTerm(kind="hard", holds=regulator.event, **frame)  # type: ignore[arg-type]
+    elif isinstance(regulator.value, (Count, Occurrences)) and regulator.bound == 0 and regulator.sense != "at least":
+        none = Compare("<=", regulator.value, NumberConstant(0.0), regulator.extent)
+        return RewardTerm(kind="hard", holds=none, **frame)  # type: ignore[arg-type]
     return RewardTerm(
         kind="budget",
         holds=regulator.event,

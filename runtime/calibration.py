@@ -8,22 +8,25 @@ independent of the ones that the multipliers came from. Ends when the effective 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bylaw.compiler.law.dual import DualSolution, solve_dual
-from bylaw.compiler.law.numerics import EmptySupport, LowEffectiveSampleSize
+from bylaw.compiler.law.numerics import NORMAL_95, EmptySupport, LowEffectiveSampleSize
 from bylaw.compiler.law.samples import Population, PromptSamples
 from bylaw.compiler.program import RewardProgram, RewardTerm
+from bylaw.runtime.audit.statistics import wilson
 from bylaw.runtime.decoders.interface import DecodeResult
 from bylaw.runtime.enforcement import PromptPlan, score_samples
 from bylaw.runtime.models.sampling import BaseSample
-from bylaw.runtime.record import BudgetResult, Calibration, Interval
+from bylaw.runtime.record import BudgetResult, Calibration, Check, Interval
 
 ESS_FLOOR = 100.0
 """Effective samples, all prompts together, under which multipliers are not believed (LAW.md section 2)."""
 ROUNDS = 3
+TILT = 3.0
+"""Nats by which a round pushes towards a budget that its sample could not meet."""
 
 
 class CalibrationError(Exception):
@@ -96,12 +99,12 @@ def calibrate(
     problem, _ = budget_problem(program, plans)
     if not problem.terms:
         return {}, None
-    solution = _warm_start(program, plans, base, problem)
-    multipliers = {} if solution is None else _named(problem, solution)
+    multipliers = _warm_start(program, plans, base, problem)
     for number in range(1, ROUNDS + 1):
         population = regulated_population(program, plans, redraw(multipliers, number), problem)
         try:
             solution = _solve(population, problem, ESS_FLOOR)
+            return _named(problem, solution), _summary(problem, solution, number, population.size)
         except LowEffectiveSampleSize as error:
             if number == ROUNDS:
                 raise TooFewSamples(
@@ -109,10 +112,12 @@ def calibrate(
                     "ask for more particles or more prompts",
                     tuple(term.id for term in problem.terms),
                 ) from None
-            solution = _solve(population, problem, 0.0)
-            multipliers = _named(problem, solution)
-            continue
-        return _named(problem, solution), _summary(problem, solution, number, population.size)
+            multipliers = _first_guess(population, problem)
+        except BudgetInfeasible as error:
+            # What is rare need not be impossible: look for it with a tilted and larger sample before giving up.
+            if number == ROUNDS:
+                raise
+            multipliers = _tilted(problem, multipliers, error.terms)
     raise AssertionError("the last round either solves or raises")
 
 
@@ -121,16 +126,33 @@ def _warm_start(
     plans: Sequence[PromptPlan],
     base: Sequence[Sequence[BaseSample]],
     problem: BudgetProblem,
-) -> DualSolution | None:
-    """A first guess from the base samples; none where the hard rules left no base sample of some prompt."""
+) -> dict[str, float]:
+    """A first guess from the base samples; nothing where the hard rules left no base sample of some prompt."""
     prompts = []
     for plan, samples in zip(plans, base, strict=True):
         scored = score_samples(program, plan, [sample.text for sample in samples])
         prompts.append(PromptSamples(scored.factors.sum(axis=1), scored.values[:, problem.columns]))
     try:
-        return solve_dual(Population(prompts), problem.bounds, problem.senses, ess_floor=0.0)  # type: ignore[arg-type]
+        return _first_guess(Population(prompts), problem)
     except EmptySupport:
-        return None
+        return {}
+
+
+def _first_guess(population: Population, problem: BudgetProblem) -> dict[str, float]:
+    """Multipliers to draw the next sample with, however little this one says."""
+    try:
+        return _named(problem, _solve(population, problem, 0.0))
+    except BudgetInfeasible as error:
+        return _tilted(problem, {}, error.terms)
+
+
+def _tilted(problem: BudgetProblem, multipliers: Mapping[str, float], terms: tuple[str, ...]) -> dict[str, float]:
+    """Multipliers that push the proposal further towards what these budgets ask for."""
+    direction = {"at most": 1.0, "at least": -1.0}
+    return {
+        term.id: multipliers.get(term.id, 0.0) + (TILT * direction.get(str(term.sense), 0.0) if term.id in terms else 0)
+        for term in problem.terms
+    }
 
 
 def regulated_population(
@@ -159,7 +181,22 @@ def regulated_population(
 
 
 def _solve(population: Population, problem: BudgetProblem, floor: float) -> DualSolution:
-    solution = solve_dual(population, problem.bounds, problem.senses, ess_floor=floor)  # type: ignore[arg-type]
+    """Solves for the bounds, and once more for bounds that are shifted by the bias of self-normalised rates: a rate
+    comes out too low by about its covariance with the weights, which does not average out over prompts."""
+    solution = _solve_for(population, problem, problem.bounds, floor)
+    shifted = [
+        max(bound + float(bias), 0.5 * bound) if bound > 0 else bound
+        for bound, bias in zip(problem.bounds, solution.rate_bias, strict=True)
+    ]
+    try:
+        corrected = _solve_for(population, problem, shifted, floor)
+    except (BudgetInfeasible, LowEffectiveSampleSize):
+        return solution
+    return corrected
+
+
+def _solve_for(population: Population, problem: BudgetProblem, bounds: list[float], floor: float) -> DualSolution:
+    solution = solve_dual(population, bounds, problem.senses, ess_floor=floor)  # type: ignore[arg-type]
     certificate = solution.certificate
     if certificate is not None and certificate.value >= 0:
         names = [term.id for term in problem.terms]
@@ -174,7 +211,7 @@ def _why_infeasible(population: Population, problem: BudgetProblem, blamed: tupl
     parts = []
     for index, (term, share) in enumerate(zip(problem.terms, problem.share, strict=True)):
         if term.id in blamed:
-            best = _best(population, index, str(term.sense), share)
+            best = _best(population, index, term, share)
             parts.append(f"`{term.id}` asks for {term.sense} {_amount(term, float(term.bound or 0.0))}, {best}")
     together = " together" if len(blamed) > 1 else ""
     return (
@@ -183,16 +220,53 @@ def _why_infeasible(population: Population, problem: BudgetProblem, blamed: tupl
     )
 
 
-def _best(population: Population, index: int, sense: str, share: float) -> str:
+def _best(population: Population, index: int, term: RewardTerm, share: float) -> str:
     extremes = []
     for prompt in population.prompts:
         alive = prompt.features[prompt.log_weight > -np.inf, index]
-        extremes.append(alive.max() if sense == "at least" else alive.min())
-    return f"while the {'most' if sense == 'at least' else 'least'} seen is {float(np.mean(extremes)) / share:.3g}"
+        extremes.append(alive.max() if term.sense == "at least" else alive.min())
+    most = "most" if term.sense == "at least" else "least"
+    return f"while the {most} that the sampled answers allow is {_amount(term, float(np.mean(extremes)) / share)}"
 
 
 def _amount(term: RewardTerm, bound: float) -> str:
     return f"{bound:.3g}" if term.holds is None else f"{100 * bound:.3g} %"
+
+
+def check_on_fresh_samples(
+    program: RewardProgram, plans: Sequence[PromptPlan], results: Sequence[DecodeResult], calibration: Calibration
+) -> Check:
+    """The budgets under the law, from samples that played no part in finding the multipliers."""
+    problem, _ = budget_problem(program, plans)
+    population = regulated_population(program, plans, results, problem)
+    moments = population.moments([budget.multiplier for budget in calibration.budgets])
+    budgets = []
+    for index, (budget, term, share) in enumerate(zip(calibration.budgets, problem.terms, problem.share, strict=True)):
+        rate = float(moments.mean[index] - moments.bias[index]) / share
+        error = float(np.sqrt(moments.mean_variance[index, index])) / share
+        interval = _rate_interval(rate, error, moments.freedom * share, term.holds is not None)
+        status = _status(budget, interval) if moments.freedom >= ESS_FLOOR else "undetermined"
+        budgets.append(replace(budget, rate=rate, rate_interval=interval, status=status))
+    return Check(tuple(budgets), population.size, moments.ess, float(moments.prompt_ess.min()))
+
+
+def _rate_interval(rate: float, error: float, independent: float, is_share: bool) -> Interval:
+    """95 %: Wilson on the number of independent answers that would have this error, for a share; else normal."""
+    if not is_share:
+        return Interval(rate - NORMAL_95 * error, rate + NORMAL_95 * error)
+    share = min(max(rate, 0.0), 1.0)
+    worth = share * (1 - share) / error**2 if error > 0 else independent
+    total = max(worth, 1.0)
+    return wilson(share * total, total)
+
+
+def _status(budget: BudgetResult, interval: Interval) -> str:
+    """Which side of its bound a budget lies on, as far as the samples can tell."""
+    kept, broken = {
+        "at most": (interval.high <= budget.bound, interval.low > budget.bound),
+        "at least": (interval.low >= budget.bound, interval.high < budget.bound),
+    }.get(budget.sense, (False, not interval.low <= budget.bound <= interval.high))
+    return "met" if kept else "missed" if broken else "met within its error"
 
 
 def _named(problem: BudgetProblem, solution: DualSolution) -> dict[str, float]:

@@ -19,7 +19,7 @@ from bylaw.compiler.specialise import CannotSpecialise, specialise
 from bylaw.runtime.decoders.interface import Decoder, DecodeResult, DecodeTask, PromptLaw
 from bylaw.runtime.models.interface import LanguageModel
 from bylaw.runtime.models.sampling import BaseSample
-from bylaw.runtime.twist import build_twist
+from bylaw.runtime.twist import build_twist, uniform_twist
 from bylaw.spec.trace import Trace
 
 FloatMatrix = NDArray[np.float64]
@@ -46,8 +46,14 @@ class PromptPlan:
     terms: tuple[RewardTerm, ...]
 
 
-def plan_prompts(program: RewardProgram, prompts: Sequence[Trace], model: LanguageModel) -> tuple[PromptPlan, ...]:
-    """Settles every condition that is known before the first token. Raises EnforcementError, ModelError."""
+def plan_prompts(
+    program: RewardProgram, prompts: Sequence[Trace], model: LanguageModel, max_tokens: int
+) -> tuple[PromptPlan, ...]:
+    """Settles every condition that is known before the first token.
+
+    Raises EnforcementError, also for a prompt that leaves no room for `max_tokens` in the model's context; ModelError.
+    """
+    context = getattr(model, "context", None)
     plans = []
     for trace in prompts:
         try:
@@ -55,7 +61,13 @@ def plan_prompts(program: RewardProgram, prompts: Sequence[Trace], model: Langua
         except CannotSpecialise as error:
             raise EnforcementError(f"prompt {trace.id}: {error}", error.term) from None
         messages = [{"role": message.role, "content": message.content} for message in trace.messages]
-        plans.append(PromptPlan(trace, model.encode_chat(messages), alive))
+        tokens = model.encode_chat(messages)
+        if context is not None and len(tokens) + max_tokens > context:
+            raise EnforcementError(
+                f"prompt {trace.id}: its {len(tokens)} tokens and {max_tokens} more for the answer do not fit into the "
+                f"{context} tokens that the model can read"
+            )
+        plans.append(PromptPlan(trace, tokens, alive))
     return tuple(plans)
 
 
@@ -66,6 +78,27 @@ def with_multipliers(terms: Sequence[RewardTerm], multipliers: Mapping[str, floa
     )
 
 
+def require_feasible(plans: Sequence[PromptPlan], model: LanguageModel, max_tokens: int) -> None:
+    """Tells before any sampling that no text, or no text of `max_tokens` tokens, obeys the hard rules of some prompt.
+
+    Raises Infeasible, EnforcementError. Hard rules without an automaton are not looked at.
+    """
+    vocabulary = model.vocabulary
+    seen: set[tuple[RewardTerm, ...]] = set()
+    for plan in plans:
+        hard = tuple(term for term in plan.terms if term.kind == "hard")
+        if not hard or hard in seen:
+            continue
+        seen.add(hard)
+        for group in factorise(hard).groups:
+            automaton = TokenAutomaton(group, vocabulary.token_bytes, vocabulary.drops_leading_space)
+            if uniform_twist(automaton, vocabulary, max_tokens).log_z() == NEGATIVE_INFINITY:
+                names = ", ".join(f"`{term.id}`" for term in hard)
+                raise EnforcementError(
+                    f"prompt {plan.trace.id}: no response of at most {max_tokens} tokens obeys {names}", hard[0].id
+                )
+
+
 def decode_tasks(
     plans: Sequence[PromptPlan],
     base: Sequence[Sequence[BaseSample]],
@@ -73,7 +106,7 @@ def decode_tasks(
     multipliers: Mapping[str, float],
     max_tokens: int,
 ) -> list[DecodeTask]:
-    """One task a prompt, with look-ahead counted on the base samples. Raises Infeasible, EnforcementError."""
+    """One task a prompt, with look-ahead counted on the base samples. Raises Infeasible."""
     classes: dict[tuple[RewardTerm, ...], list[int]] = {}
     for index, plan in enumerate(plans):
         classes.setdefault(with_multipliers(plan.terms, multipliers), []).append(index)
@@ -87,14 +120,6 @@ def decode_tasks(
             TokenAutomaton(group, vocabulary.token_bytes, vocabulary.drops_leading_space) for group in factors.groups
         ]
         twists = tuple(build_twist(automaton, vocabulary, counted, max_tokens) for automaton in automata)
-        for automaton_twist in twists:
-            if automaton_twist.log_z() == NEGATIVE_INFINITY:
-                names = ", ".join(f"`{term.id}`" for term in terms if term.kind == "hard")
-                first = next((term.id for term in terms if term.kind == "hard"), None)
-                raise EnforcementError(
-                    f"prompt {plans[members[0]].trace.id}: no response of at most {max_tokens} tokens obeys {names}",
-                    first,
-                )
         law = PromptLaw(factors.groups, _residual(factors))
         for index in members:
             tasks[index] = DecodeTask(plans[index].tokens, law, twists)
@@ -148,7 +173,8 @@ class ScoredSamples:
 def score_samples(program: RewardProgram, plan: PromptPlan, texts: Sequence[str]) -> ScoredSamples:
     """Scores responses with the reference evaluator. `program` carries the multipliers; a budget without one weighs 0.
 
-    A hard rule that cannot be decided counts as broken, any other undecided term as absent.
+    A hard rule that cannot be decided counts as broken, a soft or graded term as absent. Raises EnforcementError for a
+    budget that cannot be decided: counting it as 0 would let the law meet it with answers that cannot be scored.
     """
     column = {term.id: position for position, term in enumerate(program.terms)}
     multipliers = {term.id: term.multiplier or 0.0 for term in program.terms if term.kind == "budget"}
@@ -161,6 +187,9 @@ def score_samples(program: RewardProgram, plan: PromptPlan, texts: Sequence[str]
             score = evaluate_term(term, trace)
             at = row, column[term.id]
             if score.contribution is None or score.value is None:
+                if term.kind == "budget":
+                    message = f"prompt {plan.trace.id}: `{term.id}` cannot be scored for an answer: {score.reason}"
+                    raise EnforcementError(message, term.id)
                 factors[at] = NEGATIVE_INFINITY if term.kind == "hard" else 0.0
                 continue
             values[at], factors[at] = score.value, score.contribution

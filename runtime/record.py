@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,7 +138,12 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True)
 class BudgetResult:
-    """A budget after calibration. `multiplier` in nats; rates are means over the prompts to which it applies."""
+    """A budget after calibration. `multiplier` in nats; rates are means over the prompts to which it applies.
+
+    In a `Calibration`, `status` is what the solver found. In a `Check` it is `met` (the whole interval of the rate
+    keeps the bound), `met within its error` (the bound lies inside the interval), `missed` (the whole interval breaks
+    the bound), or `undetermined` (too few effective samples, or answers that cannot be scored).
+    """
 
     term: str
     sense: str
@@ -160,6 +166,16 @@ class Calibration:
     ess: float
     smallest_prompt_ess: float
     converged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The budgets on the final samples, which played no part in finding the multipliers."""
+
+    budgets: tuple[BudgetResult, ...]
+    samples: int
+    ess: float
+    smallest_prompt_ess: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +228,11 @@ class SamplePair:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One `bylaw run`. With `complete` False it was interrupted, and what is None had not been reached."""
+    """One `bylaw run`. With `complete` False it was interrupted, and what is None had not been reached.
+
+    `particles`, `responses_per_prompt` and `calibration_particles` (those of the first round) are counts a prompt, 0
+    where nobody wrote them down. `prompts_digest` is the SHA-256 of the file of prompts in hexadecimal digits.
+    """
 
     policy: str
     policy_version: str
@@ -237,17 +257,24 @@ class RunRecord:
     pairs: tuple[SamplePair, ...]
     complete: bool
     schema_version: int = RECORD_SCHEMA_VERSION
+    temperature: float = 1.0
+    particles: int = 0
+    responses_per_prompt: int = 0
+    calibration_particles: int = 0
+    prompts_digest: str = ""
+    check: Check | None = None
 
 
 def to_json(record: AuditRecord | RunRecord) -> str:
-    """The record as JSON text. Numbers that are not finite become null: JSON has no infinity."""
-    return json.dumps(_finite(dataclasses.asdict(record)), ensure_ascii=False, indent=2)
+    """The record as JSON text. JSON has no infinity: such numbers become the texts that `_UNWRITABLE` lists."""
+    return json.dumps(_writable(dataclasses.asdict(record)), ensure_ascii=False, indent=2, allow_nan=False)
 
 
 def run_from_json(text: str) -> RunRecord:
-    """Reads the record of a run back. Raises RecordError for anything else, unknown fields included."""
+    """Reads the record of a run back. Raises RecordError for anything else, other schema versions included."""
     from pydantic import TypeAdapter, ValidationError
 
+    _check_version(text)
     try:
         return TypeAdapter(RunRecord).validate_json(text)
     except ValidationError as error:
@@ -256,11 +283,27 @@ def run_from_json(text: str) -> RunRecord:
         raise RecordError(f"this is not the record of a run: `{place}`: {first['msg']}") from None
 
 
-def _finite(value: Any) -> Any:
+def _check_version(text: str) -> None:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"this is not the record of a run: it is not JSON: {error}") from None
+    version = data.get("schema_version", RECORD_SCHEMA_VERSION) if isinstance(data, dict) else RECORD_SCHEMA_VERSION
+    if version != RECORD_SCHEMA_VERSION:
+        raise RecordError(
+            f"this record has schema version {version!r}; this version of bylaw reads {RECORD_SCHEMA_VERSION} only"
+        )
+
+
+_UNWRITABLE = {math.inf: "Infinity", -math.inf: "-Infinity"}
+"""Texts for numbers that JSON cannot write; `NaN` is the third. Where a number is asked for, they are read as one."""
+
+
+def _writable(value: Any) -> Any:
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
+        return "NaN" if math.isnan(value) else _UNWRITABLE.get(value, value)
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _writable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [_writable(item) for item in value]
     return value

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -19,19 +19,27 @@ from bylaw.compiler.law.prices import PricedPrompt, balance_log_ratio, shapley
 from bylaw.compiler.pipeline import Compiled
 from bylaw.compiler.program import RewardProgram
 from bylaw.runtime.audit.audit import audit
-from bylaw.runtime.audit.statistics import wilson
-from bylaw.runtime.calibration import budget_problem, calibrate, regulated_population
+from bylaw.runtime.audit.statistics import exact_lower, exact_upper, wilson
+from bylaw.runtime.calibration import budget_problem, calibrate, check_on_fresh_samples
 from bylaw.runtime.decoders._proposal import proposal_log_prob
 from bylaw.runtime.decoders.interface import Decoder, DecodeResult, DecodeTask
 from bylaw.runtime.decoders.mask import Mask
 from bylaw.runtime.decoders.sir import Sir
-from bylaw.runtime.enforcement import PromptPlan, decode, decode_tasks, plan_prompts, score_samples
+from bylaw.runtime.enforcement import (
+    EnforcementError,
+    PromptPlan,
+    decode,
+    decode_tasks,
+    plan_prompts,
+    require_feasible,
+    score_samples,
+)
 from bylaw.runtime.models.interface import LanguageModel
 from bylaw.runtime.models.sampling import BaseSample, sample_base
 from bylaw.runtime.record import (
     AuditRecord,
-    BudgetResult,
     Calibration,
+    Check,
     DecoderSummary,
     Interval,
     Price,
@@ -43,8 +51,9 @@ from bylaw.runtime.record import (
 from bylaw.spec.trace import Trace
 
 DecoderName = Literal["sir", "mask"]
-NORMAL_95 = 1.959963984540054
 PAIRS_SHOWN = 12
+ROUNDING = 1e-12
+"""Nats."""
 BATCH = 128
 
 
@@ -53,7 +62,8 @@ class RunSettings:
     """`samples` and `particles` are per prompt, `responses` are handed out of the particles; lengths in tokens.
 
     `decoder` writes the answers that are handed out; calibration always uses `sir`, with `calibration_particles` in its
-    first round and twice as many in each round after it.
+    first round and twice as many in each round after it. `temperature` is that of the model and `prompts_digest` that
+    of the file of prompts: both are recorded, since they fix the law.
     """
 
     samples: int = 16
@@ -63,6 +73,8 @@ class RunSettings:
     seed: int = 0
     decoder: DecoderName = "sir"
     calibration_particles: int = 16
+    temperature: float = 1.0
+    prompts_digest: str = ""
 
 
 class Stages(Protocol):
@@ -76,11 +88,10 @@ class Stages(Protocol):
 class _Progress:
     """What has been reached so far."""
 
-    base_samples: list[list[BaseSample]] = field(default_factory=list)
     base: AuditRecord | None = None
     calibration: Calibration | None = None
+    check: Check | None = None
     regulated: AuditRecord | None = None
-    results: list[DecodeResult] = field(default_factory=list)
     price: Price | None = None
     decoder: DecoderSummary | None = None
     pairs: tuple[SamplePair, ...] = ()
@@ -104,7 +115,8 @@ def run_policy(
     reached = _Progress()
     warnings = [diagnostic.message for diagnostic in compiled.diagnostics]
     # A prompt that cannot be enforced is reported before any sample is drawn.
-    plans = plan_prompts(program, prompts, model)
+    plans = plan_prompts(program, prompts, model, settings.max_tokens)
+    require_feasible(plans, model, settings.max_tokens)
     _, idle = budget_problem(program, plans)
     warnings += [f"budget `{name}` applies to none of the prompts" for name in idle]
     with _partial_on_interrupt():
@@ -132,6 +144,12 @@ def run_policy(
         decoder=reached.decoder,
         pairs=reached.pairs,
         complete=reached.complete,
+        temperature=settings.temperature,
+        particles=settings.particles,
+        responses_per_prompt=settings.responses,
+        calibration_particles=settings.calibration_particles,
+        prompts_digest=settings.prompts_digest,
+        check=reached.check,
     )
 
 
@@ -164,9 +182,9 @@ def _reach(
         batch_size=BATCH,
         progress=stages.progress,
     )
-    reached.base_samples = base
     answers = [[sample.text for sample in samples] for samples in base]
     reached.base = _audit(program, compiled, plans, answers, "base model")
+    _stop_if_interrupted(reached.base)
 
     def redraw(multipliers: dict[str, float], number: int) -> list[DecodeResult]:
         stages.stage(f"calibrating, round {number}", len(plans))
@@ -179,20 +197,40 @@ def _reach(
 
     stages.stage("sampling under the policy", len(plans))
     tasks, results = _decode(plans, base, model, multipliers, settings, stages, 0, responses=settings.responses)
-    reached.results = results
     reached.decoder = _decoder_summary(results, settings)
+    _require_answers(plans, results)
     if calibration is not None:
-        reached.calibration = _checked_on_fresh_samples(calibrated, plans, results, calibration)
+        reached.check = check_on_fresh_samples(calibrated, plans, results, calibration)
     regulated = [[answer.text for answer in result.responses[: settings.responses]] for result in results]
     record = _audit(calibrated, compiled, plans, regulated, "under the policy")
     if not reached.decoder.biased:
-        record = _judged_by_the_law(_allowing_for_resampling(record, results), reached.calibration)
+        record = _judged_by_the_law(_allowing_for_resampling(record, plans, results), reached.check)
     reached.regulated = record
+    _stop_if_interrupted(record)
     reached.pairs = _pairs(calibrated, plans, answers, regulated)
 
     stages.stage("pricing the rules", len(plans))
     reached.price = _price(calibrated, plans, base, results, tasks, model, settings, stages)
-    reached.complete = reached.base.complete and reached.regulated.complete
+    reached.complete = True
+
+
+def _stop_if_interrupted(record: AuditRecord) -> None:
+    """An audit that is interrupted returns what it has; the run must end there as well."""
+    if not record.complete:
+        raise KeyboardInterrupt
+
+
+def _require_answers(plans: Sequence[PromptPlan], results: Sequence[DecodeResult]) -> None:
+    """A prompt without a legal answer is an error: leaving it out would make the policy look met."""
+    for plan, result in zip(plans, results, strict=True):
+        if not result.samples:
+            hard = [term.id for term in plan.terms if term.kind == "hard"]
+            names = ", ".join(f"`{name}`" for name in hard)
+            raise EnforcementError(
+                f"prompt {plan.trace.id}: none of {result.particles} proposals obeys {names or 'the rules'}; "
+                "ask for more particles, or make the rules easier to meet",
+                hard[0] if hard else None,
+            )
 
 
 def _decode(
@@ -240,77 +278,57 @@ def _decoder_summary(results: Sequence[DecodeResult], settings: RunSettings) -> 
     )
 
 
-def _checked_on_fresh_samples(
-    program: RewardProgram, plans: Sequence[PromptPlan], results: Sequence[DecodeResult], calibration: Calibration
-) -> Calibration:
-    """The rates under the law from the final samples, which played no part in finding the multipliers."""
-    problem, _ = budget_problem(program, plans)
-    moments = regulated_population(program, plans, results, problem).moments(
-        [b.multiplier for b in calibration.budgets]
-    )
-    budgets = []
-    for index, (budget, share) in enumerate(zip(calibration.budgets, problem.share, strict=True)):
-        rate = float(moments.mean[index]) / share
-        half = NORMAL_95 * float(np.sqrt(moments.mean_variance[index, index])) / share
-        budgets.append(
-            BudgetResult(
-                term=budget.term,
-                sense=budget.sense,
-                bound=budget.bound,
-                multiplier=budget.multiplier,
-                multiplier_interval=budget.multiplier_interval,
-                base_rate=budget.base_rate,
-                rate=rate,
-                rate_interval=Interval(rate - half, rate + half),
-                status=_status(budget, rate, half),
-            )
-        )
-    return Calibration(
-        tuple(budgets),
-        calibration.rounds,
-        calibration.samples,
-        moments.ess,
-        float(moments.prompt_ess.min()),
-        calibration.converged,
-    )
+def _allowing_for_resampling(
+    record: AuditRecord, plans: Sequence[PromptPlan], results: Sequence[DecodeResult]
+) -> AuditRecord:
+    """Answers resampled from weighted particles are worth fewer independent ones: drawing n of them from particles of
+    effective number e has the variance of 1/e + 1/n, so X prompts are worth X^2 / sum(1/e + 1/n)."""
 
-
-def _allowing_for_resampling(record: AuditRecord, results: Sequence[DecodeResult]) -> AuditRecord:
-    """Answers resampled from weighted particles are worth no more than the particles' effective number."""
-    handed_out = sum(len(result.responses) for result in results)
-    share = sum(min(len(result.responses), result.ess) for result in results) / max(handed_out, 1)
+    def worth(indices: Sequence[int]) -> float:
+        noise = sum(1 / results[index].ess + 1 / len(results[index].responses) for index in indices)
+        return len(indices) ** 2 / noise
 
     def widened(term: TermAudit) -> TermAudit:
-        if term.rate is None or term.interval is None:
+        alive = [index for index, plan in enumerate(plans) if any(own.id == term.term for own in plan.terms)]
+        if not alive or not term.applicable:
             return term
-        total = term.applicable * share
-        return replace(term, interval=wilson(min(term.rate * total, total), total))
+        total = min(worth(alive), term.applicable)
+        if term.rate is not None:
+            return _with_confidence(replace(term, interval=wilson(term.rate * total, total)), term.rate, total)
+        if term.mean is None or term.mean_interval is None:
+            return term
+        half = (term.mean_interval.high - term.mean) * (term.applicable / total) ** 0.5
+        return replace(term, mean_interval=Interval(term.mean - half, term.mean + half))
 
-    return replace(record, terms=tuple(map(widened, record.terms)), independent=record.transcripts * share)
+    independent = min(worth(range(len(results))), record.transcripts)
+    return replace(record, terms=tuple(map(widened, record.terms)), independent=independent)
 
 
-def _judged_by_the_law(record: AuditRecord, calibration: Calibration | None) -> AuditRecord:
+def _with_confidence(term: TermAudit, rate: float, total: float) -> TermAudit:
+    """The one-sided bound of a share, and the verdict of a limit that asks for a confidence, on `total` answers."""
+    if term.bound is None or term.confidence_bound is None or term.sense == "exactly":
+        return term
+    confidence = 0.95 if term.confidence is None else term.confidence
+    edge = (exact_lower if term.sense == "at least" else exact_upper)(rate * total, total, confidence)
+    if term.confidence is None or term.within is None:
+        return replace(term, confidence_bound=edge)
+    within = edge >= term.bound if term.sense == "at least" else edge <= term.bound
+    return replace(term, confidence_bound=edge, within=within)
+
+
+def _judged_by_the_law(record: AuditRecord, check: Check | None) -> AuditRecord:
     """Budgets are bounds on the law, and a binding one lies exactly on its bound: the answers handed out are above it
     every second time. So a budget is met when the law meets it within the error of the weighted samples; one that asks
     for a confidence is judged on the answers, as in any audit."""
-    status = {} if calibration is None else {budget.term: budget.status for budget in calibration.budgets}
+    status = {} if check is None else {budget.term: budget.status for budget in check.budgets}
+    verdicts = {"met": True, "met within its error": True, "missed": False, "undetermined": None}
     terms = tuple(
-        replace(term, within=status[term.term] != "missed")
+        replace(term, within=verdicts[status[term.term]])
         if term.term in status and term.confidence is None and term.within is not None
         else term
         for term in record.terms
     )
     return replace(record, terms=terms)
-
-
-def _status(budget: BudgetResult, rate: float, half: float) -> str:
-    """`met`, `met within its error`, or `missed`, judged on samples that the multiplier did not come from."""
-    excess = {"at most": rate - budget.bound, "at least": budget.bound - rate}.get(
-        budget.sense, abs(rate - budget.bound)
-    )
-    if excess <= 0:
-        return "met"
-    return "met within its error" if excess <= half else "missed"
 
 
 def _price(
@@ -323,7 +341,11 @@ def _price(
     settings: RunSettings,
     stages: Stages,
 ) -> Price | None:
-    """Shapley shares of KL(p*||p0) on base and regulated samples together (balance heuristic)."""
+    """Shapley shares of KL(p*||p0) on base and regulated samples together (balance heuristic).
+
+    The look-ahead of the proposal was counted on the same base samples, so their q is not quite that of fresh ones: an
+    error of the order of one over their number, against an interval of one over its root.
+    """
     by_law: dict[int, list[int]] = {}
     for index, task in enumerate(tasks):
         by_law.setdefault(id(task.law), []).append(index)
@@ -351,7 +373,7 @@ def _price(
     found = shapley([priced[index] for index in range(len(tasks))], seed=settings.seed)
     low, high = found.total.interval
     terms = tuple(
-        TermPrice(term.id, float(share), float(np.hypot(error, order)))
+        TermPrice(term.id, _without_noise(share), _without_noise(np.hypot(error, order)))
         for term, share, error, order in zip(
             program.terms, found.shares, found.standard_error, found.permutation_error, strict=True
         )
@@ -360,15 +382,22 @@ def _price(
     return Price(found.total.value, Interval(max(low, 0.0), high), terms, method)
 
 
+def _without_noise(nats: float) -> float:
+    """A price that differs from nothing by rounding alone is nothing."""
+    return float(nats) if abs(nats) > ROUNDING else 0.0
+
+
 def _priced_prompt(
     program: RewardProgram, plan: PromptPlan, base: Sequence[BaseSample], base_log_q: np.ndarray, result: DecodeResult
 ) -> PricedPrompt:
-    log_p0 = np.array([s.log_p0 for s in base] + [s.log_p0 for s in result.samples])
-    log_q = np.concatenate([base_log_q, [s.log_q for s in result.samples]])
+    # Proposals that only a finished text shows to be forbidden belong to the base law as much as all others.
+    drawn = (*result.samples, *result.refused)
+    log_p0 = np.array([s.log_p0 for s in base] + [s.log_p0 for s in drawn])
+    log_q = np.concatenate([base_log_q, [s.log_q for s in drawn]])
     ratio = balance_log_ratio(log_p0, log_q, len(base), result.particles)
     # The law is over texts: a base sample that is not valid UTF-8 has none, and p0 is taken given that there is one.
-    ratio[: len(base)][["\ufffd" in sample.text for sample in base]] = -np.inf
-    texts = [sample.text for sample in base] + [sample.text for sample in result.samples]
+    ratio[: len(base)][[not sample.is_text for sample in base]] = -np.inf
+    texts = [sample.text for sample in base] + [sample.text for sample in drawn]
     return PricedPrompt(ratio, score_samples(program, plan, texts).factors)
 
 

@@ -17,6 +17,10 @@ MODULES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py
 LANGUAGE = [path for path in MODULES if path.relative_to(ROOT).parts[0] != "runtime"]
 SUPPORT = ROOT / "examples" / "support" / "rules.bylaw"
 HEAVY = ("torch", "transformers", "numpy", "pydantic", "jinja2", "rich", "scipy")
+MODULE_LINES, FUNCTION_LINES = 520, 60
+# What is longer, to be made shorter: these lists may lose entries and get no new ones.
+LONG_MODULES: set[str] = set()
+LONG_FUNCTIONS: dict[str, set[str]] = {}
 # What spec and compiler may import of ours; the runtime may import both.
 ALLOWED = {"spec": ("spec",), "compiler": ("spec", "compiler"), "runtime": LAYERS}
 
@@ -126,10 +130,21 @@ def test_modules_say_what_they_are_for(path: Path) -> None:
     assert ast.get_docstring(tree)
 
 
-@pytest.mark.parametrize("path", LANGUAGE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_modules_of_the_language_are_of_a_readable_size(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= 520
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < 65, node.name
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_and_functions_are_of_a_readable_size(path: Path) -> None:
+    text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
+    assert (text.count("\n") > MODULE_LINES) == (name in LONG_MODULES), "only what is too long is listed, and all of it"
+    long = {function.name for function in _functions(text) if _lines(function) > FUNCTION_LINES}
+    assert long == LONG_FUNCTIONS.get(name, set()), "only what is too long is listed, and all of it"
+
+
+def test_only_modules_that_exist_are_listed_as_too_long() -> None:
+    assert {*LONG_MODULES, *LONG_FUNCTIONS} <= {path.relative_to(ROOT).as_posix() for path in MODULES}
+
+
+def _functions(text: str) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+
+
+def _lines(function: ast.FunctionDef) -> int:
+    return (function.end_lineno or 0) - function.lineno + 1

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bylaw.compiler.evaluate import evaluate
+from bylaw.compiler.evaluate import TermScore, evaluate, evaluate_term
 from bylaw.compiler.law.dual import solve_dual
 from bylaw.compiler.law.samples import Population, PromptSamples
 from bylaw.compiler.pipeline import Compiled, compile_source
@@ -161,7 +161,9 @@ def test_the_multiplier_is_that_of_the_exact_dual(record: RunRecord, exact: Exac
     half = 1.5 * (budget.multiplier_interval.high - budget.multiplier_interval.low)
     assert abs(budget.multiplier - exact.multiplier) < half
     assert half < 1.0
-    assert budget.status in ("met", "met within its error")
+    assert budget.status == "binding"
+    assert record.check is not None
+    assert record.check.budgets[0].status == "met within its error"
 
 
 def test_rates_before_and_after_are_those_of_the_exact_laws(record: RunRecord, exact: ExactRun) -> None:
@@ -219,6 +221,21 @@ def test_an_interrupt_keeps_what_was_reached(model: Tiny, stage: str, reached: l
     assert parts == reached
 
 
+def test_an_interrupt_inside_an_audit_ends_the_run(model: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = iter(range(10_000))
+
+    def interrupting(term: object, trace: object) -> TermScore:
+        if next(calls) == 50:
+            raise KeyboardInterrupt
+        return evaluate_term(term, trace)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("bylaw.runtime.audit.audit.evaluate_term", interrupting)
+    found = run_policy(compiled(POLICY), prompts(), "prompts", model, SETTINGS, Quiet())
+    assert found.base is not None
+    assert 0 < found.base.transcripts < 480
+    assert (found.complete, found.calibration, found.regulated) == (False, None, None)
+
+
 def test_a_budget_that_cannot_be_met_is_an_error_with_its_name(model: Tiny) -> None:
     text = 'rule some_c { must contain "c" }\nrule seldom { limit response contains "c" to at most 10% of responses }'
     with pytest.raises(BudgetInfeasible) as error:
@@ -238,12 +255,99 @@ def test_a_missing_fact_is_an_error_and_not_a_guess(model: Tiny) -> None:
         run_policy(compiled(text), prompts(), "prompts", model, SETTINGS, Quiet())
 
 
-def test_rules_that_are_not_regular_are_weighed_on_the_finished_answer(model: Tiny) -> None:
+def exact_kl(model: Tiny, text: str) -> float:
+    """KL(p*||p0) of a policy of hard rules alone: -log p0(H)."""
+    program = compiled(text).require()
+    responses, log_p0 = model.table.enumerate()
+    legal = [
+        evaluate(program, Trace((Message("user", "x"),)).answered(model.vocabulary.text(tokens))).allowed
+        for tokens in responses
+    ]
+    return -math.log(float(np.exp(log_p0)[np.array(legal)].sum()))
+
+
+@pytest.mark.parametrize("rule", ["must have at most 2 characters\n must not be json", "must not be json"])
+def test_rules_that_are_not_regular_are_weighed_and_priced_on_the_finished_answer(model: Tiny, rule: str) -> None:
     # `json` is no regular language: only weights can enforce it. Digits alone are JSON here.
-    text = "rule few { must have at most 2 characters\n must not be json }"
-    found = run_policy(compiled(text), prompts(), "prompts", model, SETTINGS, Quiet())
+    text = f"rule few {{ {rule} }}"
+    settings = replace(SETTINGS, samples=400, particles=1600)
+    found = run_policy(compiled(text), prompts()[:2], "prompts", model, settings, Quiet())
     assert found.regulated is not None
     assert all(term.violated == 0 for term in found.regulated.terms)
+    assert found.price is not None
+    error = (found.price.kl_interval.high - found.price.kl_interval.low) / (2 * 1.96)
+    # Five standard errors: one false alarm in 10^6.
+    assert abs(found.price.kl - exact_kl(model, text)) < 5 * error + 1e-6
+
+
+def test_a_prompt_without_a_legal_answer_is_an_error(model: Tiny) -> None:
+    # No answer of this model is a JSON object, and only finished answers show it.
+    text = "rule object { must be json and contain /[abcd]/ }"
+    with pytest.raises(EnforcementError, match="none of 50 proposals"):
+        run_policy(compiled(text), prompts(), "prompts", model, replace(SETTINGS, particles=50), Quiet())
+
+
+def test_a_budget_that_cannot_be_scored_is_an_error(model: Tiny) -> None:
+    text = "rule r { limit average number of characters in response / number of commas in response to at most 0.5 }"
+    with pytest.raises(EnforcementError, match="division by zero"):
+        run_policy(compiled(text), prompts(), "prompts", model, SETTINGS, Quiet())
+
+
+def test_an_average_of_nothing_is_a_hard_rule(model: Tiny) -> None:
+    text = 'rule r { limit average number of "a" in response to at most 0 }'
+    found = run_policy(
+        compiled(text), prompts(), "prompts", model, replace(SETTINGS, samples=40, particles=40), Quiet()
+    )
+    assert found.regulated is not None
+    (term,) = found.regulated.terms
+    assert (term.kind, term.violated) == ("hard", 0)
+
+
+def test_what_is_rare_but_possible_is_found(model: Tiny) -> None:
+    # One answer in several hundred; the first rounds see it for no prompt at all.
+    text = 'rule r { limit response contains "dddd" to at least 20% of responses }'
+    settings = replace(SETTINGS, samples=40, particles=400, calibration_particles=60)
+    found = run_policy(compiled(text), prompts(), "prompts", model, settings, Quiet())
+    assert found.check is not None
+    assert found.check.budgets[0].status != "missed"
+    assert found.check.budgets[0].rate > 0.1
+
+
+def test_few_particles_leave_a_budget_undetermined(model: Tiny) -> None:
+    found = run_policy(
+        compiled(POLICY), prompts(), "prompts", model, replace(SETTINGS, particles=8, responses=8), Quiet()
+    )
+    assert found.check is not None
+    assert found.check.budgets[0].status == "undetermined"
+    assert found.regulated is not None
+    assert next(term.within for term in found.regulated.terms if term.bound is not None) is None
+
+
+def test_intervals_allow_for_resampling(model: Tiny, exact: ExactRun) -> None:
+    """With far more answers than particles, the intervals after must still cover: 40 runs, at 95 %.
+
+    Below 33 of 40 has a probability of 2 in 10^3 for an interval that covers 95 %; they are wide here, and cover more.
+    """
+    covered, truth = 0, _rate_without_the_budget(model)
+    for seed in range(40):
+        settings = replace(SETTINGS, samples=8, particles=24, responses=80, calibration_particles=24, seed=seed)
+        text = POLICY.replace("rule seldom", "#")
+        found = run_policy(compiled(text), prompts(), "prompts", model, settings, Quiet())
+        assert found.regulated is not None
+        term = next(term for term in found.regulated.terms if term.term == "asked")
+        assert term.interval is not None
+        covered += term.interval.low <= truth <= term.interval.high
+    assert covered >= 33
+
+
+def _rate_without_the_budget(model: Tiny) -> float:
+    program = compiled(POLICY.replace("rule seldom", "#")).require()
+    responses, log_p0 = model.table.enumerate()
+    trace = Trace((Message("user", "a long one"),))
+    scores = [evaluate(program, trace.answered(model.vocabulary.text(tokens))) for tokens in responses]
+    weight = np.exp(log_p0 + np.array([score.reward for score in scores], dtype=float))
+    broken = np.array([score.term("asked").verdict.value == "violated" for score in scores])
+    return float(weight @ broken / weight.sum())
 
 
 def test_masking_is_labelled_biased_and_does_not_follow_the_law(model: Tiny, exact: ExactRun) -> None:

@@ -88,10 +88,14 @@ def score(term: RewardTerm, trace: Trace) -> TermScore:
         found = evaluate_term(term, trace)
     except Exception as error:  # one transcript that cannot be scored must not end the audit of all the others
         reason = f"scoring failed: {type(error).__name__}: {str(error)[:200]}"
-        return TermScore(term.id, Verdict.UNSCORED, None, None, reason=reason)
+        return _unscored(term, reason)
     if found.value is not None and not math.isfinite(found.value):
-        return TermScore(term.id, Verdict.UNSCORED, None, None, reason="the value is too large for a number")
+        return _unscored(term, "the value is too large for a number")
     return found
+
+
+def _unscored(term: RewardTerm, reason: str) -> TermScore:
+    return TermScore(term.id, Verdict.UNSCORED, None, None, reason=reason, is_hard=term.kind == "hard")
 
 
 # --------------------------------------------------------------------------------------------------------- counting

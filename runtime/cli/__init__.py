@@ -1,12 +1,14 @@
 """The command line. One module a verb; a verb's module is imported only when it is called.
 
 Exit codes: 0 all well; 1 the policy is not sound, or cannot be enforced; 2 wrong usage or unusable input; 3 a part of
-the input could not be read and was left out; 4 a gate failed (a hard rule broken, a budget missed); 130 interrupted.
+the input could not be read and was left out; 4 a gate failed (a hard rule or a budget that is not known to be kept); 130 interrupted.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -21,8 +23,29 @@ VERBS = {
 }
 
 
+INTERRUPTED = 130
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends the command with one word and the exit code that shells expect; click's own would be 1."""
+    try:
+        yield
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        raise SystemExit(INTERRUPTED) from None
+
+
 class LazyGroup(click.Group):
     """Knows its verbs by name and imports one when it is asked for."""
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with _interruptible():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _interruptible():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(VERBS)
@@ -55,5 +78,5 @@ def main(**_: Any) -> None:
     """bylaw carries one written policy from text to proof, price, decoder and audit.
 
     Exit codes: 0 all well, 1 the policy is not sound or cannot be enforced, 2 wrong usage or unusable input, 3 a part
-    of the input was left out, 4 a rule is broken or a budget missed, 130 interrupted.
+    of the input was left out, 4 a hard rule or a budget is not known to be kept, 130 interrupted.
     """

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from bylaw.runtime.cli.shared import GATE_FAILED, INTERRUPTED, LEFT_OUT, UNUSABLE, compile_or_exit, fail
+from bylaw.runtime.cli.shared import (
+    UNUSABLE,
+    compile_or_exit,
+    exit_code,
+    fail,
+    print_record,
+    report_directory_or_exit,
+)
 
 if TYPE_CHECKING:
+    from bylaw.compiler.pipeline import Compiled
+    from bylaw.runtime.audit.inputs import ColumnNames
     from bylaw.compiler.program import RewardProgram
     from bylaw.runtime.record import AuditRecord
 
@@ -46,7 +57,7 @@ MAXIMUM_PROBLEMS_SHOWN = 20
     type=click.IntRange(0, 1000),
     help="How many broken answers to show for each rule.",
 )
-@click.option("--gate", is_flag=True, help="Exit with code 4 when a hard rule is broken or a budget is missed.")
+@click.option("--gate", is_flag=True, help="Exit with code 4 unless hard rules and limits are known to be kept.")
 def command(
     rules: str, transcripts: str, prompt_column: str, response_column: str, system_column: str | None,
     comparisons: tuple[str, ...], out: str | None, output: str, examples: int, gate: bool,
@@ -57,19 +68,38 @@ def command(
     with a header. What cannot be read is named with its line and left out; the exit code is then 3.
     """
     compiled = compile_or_exit(rules)
+    from bylaw.runtime.audit.inputs import ColumnNames
+
+    columns = ColumnNames(prompt=prompt_column, response=response_column, system=system_column)
+    wanted = [_comparison(text, compiled.require()) for text in comparisons]
+    with nullcontext() if out is None else report_directory_or_exit(out):
+        record = _measure(compiled, transcripts, columns, wanted, examples)
+        _warn(record)
+        if out is not None:
+            from bylaw.runtime.report import write_report
+
+            for path in write_report(record, out):
+                click.echo(f"wrote {path}", err=True)
+    print_record(record, output)
+    raise SystemExit(exit_code(record, is_gate=gate, is_left_out=bool(record.problems)))
+
+
+def _measure(
+    compiled: Compiled,
+    transcripts: str,
+    columns: ColumnNames,
+    wanted: Sequence[tuple[str, str, tuple[str, ...]]],
+    examples: int,
+) -> AuditRecord:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn
 
     from bylaw.runtime.audit.agreement import LabelError, agreement
     from bylaw.runtime.audit.audit import audit
-    from bylaw.runtime.audit.inputs import ColumnNames, TranscriptError
+    from bylaw.runtime.audit.inputs import TranscriptError
     from bylaw.runtime.audit.transcripts import read_transcripts
-    from bylaw.runtime.record import to_json
-    from bylaw.runtime.report import ReportError, render_console, render_markdown, write_report
 
     program = compiled.require()
-    columns = ColumnNames(prompt=prompt_column, response=response_column, system=system_column)
-    wanted = [_comparison(text, program) for text in comparisons]
     try:
         read = read_transcripts(transcripts, columns=columns)
     except TranscriptError as error:
@@ -87,40 +117,18 @@ def command(
             progress=lambda done, _: bar.update(task, completed=done), max_findings=examples,
         )  # fmt: skip
     try:
-        agreements = tuple(
-            agreement(program.term(name), read.traces, column, labels) for name, column, labels in wanted
-        )
+        agreements = (agreement(program.term(name), read.traces, column, labels) for name, column, labels in wanted)
+        return replace(record, agreements=tuple(agreements))
     except LabelError as error:
         fail(str(error), UNUSABLE)
-    record = replace(record, agreements=agreements)
-    for problem in read.problems[:MAXIMUM_PROBLEMS_SHOWN]:
+
+
+def _warn(record: AuditRecord) -> None:
+    for problem in record.problems[:MAXIMUM_PROBLEMS_SHOWN]:
         click.echo(f"warning: {problem.source}, line {problem.line}: {problem.message}; left out", err=True)
-    if len(read.problems) > MAXIMUM_PROBLEMS_SHOWN:
-        click.echo(
-            f"warning: {len(read.problems) - MAXIMUM_PROBLEMS_SHOWN} more parts of the input were left out", err=True
-        )
-    if out is not None:
-        try:
-            written = write_report(record, out)
-        except ReportError as error:
-            fail(str(error), UNUSABLE)
-        for path in written:
-            click.echo(f"wrote {path}", err=True)
-    if output == "json":
-        click.echo(to_json(record))
-    elif output == "markdown":
-        click.echo(render_markdown(record))
-    else:
-        render_console(record, Console())
-    raise SystemExit(_code(record, gate))
-
-
-def _code(record: AuditRecord, gate: bool) -> int:
-    if not record.complete:
-        return INTERRUPTED
-    if gate and any(term.within is False or (term.kind == "hard" and term.violated) for term in record.terms):
-        return GATE_FAILED
-    return LEFT_OUT if record.problems else 0
+    rest = len(record.problems) - MAXIMUM_PROBLEMS_SHOWN
+    if rest > 0:
+        click.echo(f"warning: {rest} more parts of the input were left out", err=True)
 
 
 def _comparison(text: str, program: RewardProgram) -> tuple[str, str, tuple[str, ...]]:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from bylaw.compiler.pipeline import Compiled
 
 STAGES = ("ast", "regulators", "program")
+EMIT_HELP = (
+    "Print this stage of the compiled policy, as JSON, and nothing else: it wins over --format, and what was found "
+    "goes to stderr."
+)
 NAMES = {"hard": "hard rule", "soft": "soft rule", "graded": "preference", "budget": "budget"}
 
 
@@ -26,8 +30,8 @@ NAMES = {"hard": "hard rule", "soft": "soft rule", "graded": "preference", "budg
     show_default=True,
     help="How to print what was found.",
 )
-@click.option("--emit", type=click.Choice(STAGES), help="Print this stage of the compiled policy instead of a summary.")
-@click.option("--strict", is_flag=True, help="Treat warnings as errors.")
+@click.option("--emit", type=click.Choice(STAGES), help=EMIT_HELP)
+@click.option("--strict", is_flag=True, help="Treat warnings as errors; notes are neither.")
 def command(rules: tuple[str, ...], output: str, emit: str | None, strict: bool) -> None:
     """Check policy files: syntax, names, types, examples and contradictions.
 
@@ -36,6 +40,7 @@ def command(rules: tuple[str, ...], output: str, emit: str | None, strict: bool)
     from bylaw.compiler.pipeline import compile_file
     from bylaw.spec.errors import PolicyError, to_json
 
+    is_json = output == "json" and emit is None
     code, found = 0, []
     for path in rules:
         try:
@@ -43,26 +48,26 @@ def command(rules: tuple[str, ...], output: str, emit: str | None, strict: bool)
         except PolicyError as error:
             code = UNUSABLE
             found += [{"path": path, **to_json(d, error.source)} for d in error.diagnostics]
-            if output == "text":
+            if not is_json:
                 show(error.diagnostics, error.source)
             continue
-        if not compiled.ok or (strict and compiled.diagnostics):
+        if not compiled.ok or (strict and _warnings(compiled)):
             code = max(code, POLICY_ERROR)
         found += [{"path": path, **to_json(d, compiled.source)} for d in compiled.diagnostics]
-        if output == "text":
+        if not is_json:
             show(compiled.diagnostics, compiled.source)
         if emit is not None:
             _emit(compiled, emit)
-        elif output == "text":
+        elif not is_json:
             click.echo(_summary(path, compiled))
-    if output == "json":
+    if is_json:
         click.echo(json.dumps({"ok": code == 0, "diagnostics": found}, ensure_ascii=False, indent=2))
     raise SystemExit(code)
 
 
 def _summary(path: str, compiled: Compiled) -> str:
     errors = sum(d.is_error for d in compiled.diagnostics)
-    warnings = len(compiled.diagnostics) - errors
+    warnings = _warnings(compiled)
     if compiled.program is None or compiled.regulators is None:
         return f"{path}: {_count(errors, 'error')}, {_count(warnings, 'warning')}"
     kinds = [term.kind for term in compiled.program.terms]
@@ -70,6 +75,10 @@ def _summary(path: str, compiled: Compiled) -> str:
     examples = _count(len(compiled.regulators.examples), "example")
     warned = f"; {_count(warnings, 'warning')}" if warnings else ""
     return f"{path}: sound; {', '.join(parts) or 'no rules'}; {examples} checked{warned}"
+
+
+def _warnings(compiled: Compiled) -> int:
+    return sum(diagnostic.severity == "warning" for diagnostic in compiled.diagnostics)
 
 
 def _count(number: int, noun: str) -> str:

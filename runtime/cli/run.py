@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +13,14 @@ from typing import TYPE_CHECKING
 import click
 
 from bylaw.runtime.cli.shared import (
-    GATE_FAILED,
-    INTERRUPTED,
-    LEFT_OUT,
     POLICY_ERROR,
     UNUSABLE,
     compile_or_exit,
+    exit_code,
     fail,
     fail_at,
+    print_record,
+    report_directory_or_exit,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from bylaw.compiler.pipeline import Compiled
     from bylaw.runtime.audit.inputs import Transcripts
     from bylaw.runtime.models.huggingface import HuggingFaceModel
-    from bylaw.runtime.record import RunRecord
     from bylaw.runtime.run import DecoderName, RunSettings
 
 SMALL_MODEL = 20_000_000
@@ -114,8 +116,8 @@ def command(
     """Check, price, enforce and audit the policy RULES on a model.
 
     Samples the base model, solves for the multipliers of the budgets, samples under the policy, audits both and prices
-    every rule. Ctrl-C ends it early and leaves a partial report (exit code 130). Exit code 4: a hard rule is broken or
-    a budget missed.
+    every rule. Ctrl-C ends it early and leaves a partial report (exit code 130). Exit code 4: a hard rule or a budget
+    is not known to be kept.
     """
     compiled = compile_or_exit(rules)
     path = Path(prompts) if prompts is not None else Path(rules).parent / "prompts.jsonl"
@@ -132,8 +134,19 @@ def command(
         click.echo(f"warning: {problem.source}, line {problem.line}: {problem.message}; left out", err=True)
     from bylaw.runtime.run import RunSettings
 
-    settings = RunSettings(samples, particles, responses, max_tokens, seed, decoder, calibration_particles)
-    _run(compiled, read, str(path), _ModelChoice(model, temperature, allow_download), settings, out, output)
+    settings = RunSettings(
+        samples, particles, responses, max_tokens, seed, decoder, calibration_particles,
+        temperature=temperature, prompts_digest=_digest(path),
+    )  # fmt: skip
+    _run(compiled, read, str(path), _ModelChoice(model, allow_download), settings, out, output)
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        fail(f"`{path}` cannot be read: {error.strerror or error}", UNUSABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +154,6 @@ class _ModelChoice:
     """Which model answers; `path` None is the one that comes with bylaw."""
 
     path: str | None
-    temperature: float
     allow_download: bool
 
 
@@ -160,28 +172,41 @@ def _run(
         fail(
             f"running a model needs the extra `models` ({error.name} is missing): pip install 'bylaw[models]'", UNUSABLE
         )
-    from rich.console import Console
-
-    from bylaw.compiler.factors import Infeasible
-    from bylaw.runtime.calibration import CalibrationError
     from bylaw.runtime.default_model import default_model_path
+    from bylaw.runtime.report import write_report
+    from bylaw.runtime.run import run_policy
+
+    with report_directory_or_exit(out):
+        with _refusals(compiled):
+            model = load_model(
+                choice.path or default_model_path(),
+                temperature=settings.temperature,
+                allow_download=choice.allow_download,
+                name=None if choice.path else "default",
+            )
+            _use_one_thread_if_small(model)
+            with _Bars() as bars:
+                record = run_policy(compiled, read.traces, prompts, model, settings, bars)
+        written = write_report(record, out)
+    print_record(record, output)
+    for file in written:
+        click.echo(f"wrote {file}", err=True)
+    raise SystemExit(exit_code(record, is_gate=True, is_left_out=bool(read.problems)))
+
+
+@contextmanager
+def _refusals(compiled: Compiled) -> Iterator[None]:
+    """Each way in which a policy, a model and prompts can turn out not to go together is one message and an exit."""
+    from bylaw.compiler.factors import Infeasible
+    from bylaw.compiler.law.numerics import EmptySupport, LowEffectiveSampleSize
+    from bylaw.runtime.calibration import CalibrationError
+    from bylaw.runtime.decoders.interface import DecodeError
     from bylaw.runtime.enforcement import EnforcementError
     from bylaw.runtime.models.interface import ModelError
-    from bylaw.runtime.record import to_json
-    from bylaw.runtime.report import ReportError, render_console, render_markdown, write_report
-    from bylaw.runtime.run import run_policy
     from bylaw.runtime.twist import TwistError
 
     try:
-        model = load_model(
-            choice.path or default_model_path(),
-            temperature=choice.temperature,
-            allow_download=choice.allow_download,
-            name=None if choice.path else "default",
-        )
-        _use_one_thread_if_small(model)
-        with _Bars() as bars:
-            record = run_policy(compiled, read.traces, prompts, model, settings, bars)
+        yield
     except ModelError as error:
         fail(str(error), UNUSABLE)
     except EnforcementError as error:
@@ -190,21 +215,8 @@ def _run(
         fail_at(compiled, "P702", str(error), error.terms)
     except CalibrationError as error:
         fail_at(compiled, "P703", str(error), error.terms)
-    except TwistError as error:
+    except (DecodeError, EmptySupport, LowEffectiveSampleSize, TwistError) as error:
         fail(str(error), POLICY_ERROR)
-    try:
-        written = write_report(record, out)
-    except ReportError as error:
-        fail(str(error), UNUSABLE)
-    if output == "json":
-        click.echo(to_json(record))
-    elif output == "markdown":
-        click.echo(render_markdown(record))
-    else:
-        render_console(record, Console())
-    for file in written:
-        click.echo(f"wrote {file}", err=True)
-    raise SystemExit(_code(record, bool(read.problems)))
 
 
 def _use_one_thread_if_small(model: HuggingFaceModel) -> None:
@@ -213,17 +225,6 @@ def _use_one_thread_if_small(model: HuggingFaceModel) -> None:
 
     if model.parameters < SMALL_MODEL:
         torch.set_num_threads(1)
-
-
-def _code(record: RunRecord, left_out: bool) -> int:
-    if not record.complete:
-        return INTERRUPTED
-    terms = () if record.regulated is None else record.regulated.terms
-    broken = any(term.kind == "hard" and term.violated for term in terms)
-    missed = record.calibration is not None and any(b.status == "missed" for b in record.calibration.budgets)
-    if broken or missed:
-        return GATE_FAILED
-    return LEFT_OUT if left_out else 0
 
 
 class _Bars:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from typing import NoReturn
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from bylaw.compiler.pipeline import Compiled, compile_file
+from bylaw.runtime.cli import INTERRUPTED
 from bylaw.spec.errors import Diagnostic, Label, PolicyError, Severity, render
 from bylaw.spec.source import Source, Span
 
-POLICY_ERROR, UNUSABLE, LEFT_OUT, GATE_FAILED, INTERRUPTED = 1, 2, 3, 4, 130
+if TYPE_CHECKING:
+    from bylaw.runtime.record import AuditRecord, RunRecord
+
+POLICY_ERROR, UNUSABLE, LEFT_OUT, GATE_FAILED = 1, 2, 3, 4
 
 
 def compile_or_exit(path: str) -> Compiled:
@@ -38,6 +43,44 @@ def fail(message: str, code: int) -> NoReturn:
     """One message on stderr, then exit."""
     click.echo(f"error: {message}", err=True)
     raise SystemExit(code)
+
+
+@contextmanager
+def report_directory_or_exit(out: str) -> Iterator[None]:
+    """`report_directory`, whose error is one message and exit code 2."""
+    from bylaw.runtime.report import ReportError, report_directory
+
+    try:
+        with report_directory(out):
+            yield
+    except ReportError as error:
+        fail(str(error), UNUSABLE)
+
+
+def exit_code(record: AuditRecord | RunRecord, *, is_gate: bool, is_left_out: bool) -> int:
+    """What a finished command exits with. A gate passes only on what the report says is kept."""
+    from bylaw.runtime.report import passes_gate
+
+    if not record.complete:
+        return INTERRUPTED
+    if is_gate and not passes_gate(record):
+        return GATE_FAILED
+    return LEFT_OUT if is_left_out else 0
+
+
+def print_record(record: AuditRecord | RunRecord, output: str) -> None:
+    """Prints a record in one of the formats `json`, `markdown` and `text`."""
+    from rich.console import Console
+
+    from bylaw.runtime.record import to_json
+    from bylaw.runtime.report import render_console, render_markdown
+
+    if output == "json":
+        click.echo(to_json(record))
+    elif output == "markdown":
+        click.echo(render_markdown(record))
+    else:
+        render_console(record, Console())
 
 
 def fail_at(compiled: Compiled, code: str, message: str, terms: Iterable[str]) -> NoReturn:

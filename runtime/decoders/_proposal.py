@@ -181,6 +181,16 @@ def check(task: DecodeTask, model: LanguageModel, max_tokens: int) -> None:
             raise DecodeError(f"no response of at most {max_tokens} tokens can keep the rules")
 
 
+@dataclass(eq=False)
+class Drawn:
+    """The particles of one task: those of positive weight, finished texts that the residual forbids, dead ends."""
+
+    samples: list[RegulatedSample]
+    refused: list[RegulatedSample]
+    particles: int
+    dead_ends: int = 0
+
+
 def draw_paths(
     model: LanguageModel,
     tasks: Sequence[DecodeTask],
@@ -190,8 +200,8 @@ def draw_paths(
     batch_size: int,
     *,
     masked: bool,
-) -> list[tuple[list[RegulatedSample], int, int]]:
-    """For each task: its particles of positive weight, the number of dead ends, the number the residual refused."""
+) -> list[Drawn]:
+    """What became of the particles of each task."""
     if particles < 1 or batch_size < 1:
         raise DecodeError("decoding needs one particle and one row in a batch at least")
     checked: set[tuple[int, ...]] = set()
@@ -201,7 +211,7 @@ def draw_paths(
         if parts not in checked:
             check(task, model, max_tokens)
             checked.add(parts)
-    results: list[tuple[list[RegulatedSample], list[int], list[int]]] = [([], [], []) for _ in tasks]
+    results = [Drawn([], [], particles) for _ in tasks]
     for keys in batches(tasks, particles, batch_size):
         uniforms = row_uniforms(seed, PARTICLE_STREAM, keys, max_tokens)
 
@@ -212,21 +222,19 @@ def draw_paths(
 
         prompts = [tasks[index].prompt for index, _ in keys]
         paths = run(model, prompts, tasks[keys[0][0]].twists, max_tokens, choose, masked=masked)
-        for row, (index, particle) in enumerate(keys):
-            samples, dead, forbidden = results[index]
+        for row, (index, _) in enumerate(keys):
+            drawn = results[index]
             if paths.dead[row]:
-                dead.append(particle)
+                drawn.dead_ends += 1
                 continue
             sample = _finish(model.vocabulary, tasks[index].law, paths, row)
-            if sample is None:
-                forbidden.append(particle)
-            else:
-                samples.append(sample)
-    return [(samples, len(dead), len(forbidden)) for samples, dead, forbidden in results]
+            if sample is not None:
+                (drawn.samples if sample.log_reward > -np.inf else drawn.refused).append(sample)
+    return results
 
 
 def _finish(vocabulary: Vocabulary, law: PromptLaw, paths: Paths, row: int) -> RegulatedSample | None:
-    """The finished particle, or None where it is no text or the residual forbids it."""
+    """The finished particle, with a log reward of −inf where the residual forbids it; None where it is no text."""
     tokens = tuple(int(token) for token in paths.tokens[row, : paths.lengths[row]])
     try:
         text = vocabulary.text(tokens)
@@ -236,32 +244,28 @@ def _finish(vocabulary: Vocabulary, law: PromptLaw, paths: Paths, row: int) -> R
     extra = 0.0 if law.residual is None else float(law.residual(text))
     if np.isnan(extra) or extra == np.inf:
         raise DecodeError(f"the residual reward of a response is {extra}, not a number of nats")
-    if extra == -np.inf:
-        return None
     reward = float(paths.log_reward[row]) + extra
     return RegulatedSample(tokens, text, float(paths.log_p0[row]), float(paths.log_q[row]), reward)
 
 
 def summarise(
-    samples: Sequence[RegulatedSample],
+    drawn: Drawn,
     responses: Sequence[RegulatedSample],
-    particles: int,
-    dead_ends: int,
-    forbidden: int,
     *,
     biased: bool,
 ) -> DecodeResult:
     """A result with log Ẑ and the effective sample size of its weights."""
-    weights = [sample.log_weight for sample in samples]
+    weights = [sample.log_weight for sample in drawn.samples]
     return DecodeResult(
-        tuple(samples),
-        tuple(responses),
-        particles,
-        dead_ends,
-        forbidden,
-        log_mean(weights, particles),
-        effective_size(weights),
-        biased,
+        samples=tuple(drawn.samples),
+        responses=tuple(responses),
+        refused=tuple(drawn.refused),
+        particles=drawn.particles,
+        dead_ends=drawn.dead_ends,
+        forbidden=drawn.particles - len(drawn.samples) - drawn.dead_ends,
+        log_z_estimate=log_mean(weights, drawn.particles),
+        ess=effective_size(weights),
+        biased=biased,
     )
 
 

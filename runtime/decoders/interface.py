@@ -48,7 +48,7 @@ class RegulatedSample:
     """A response that keeps every hard rule, with its importance weight.
 
     `tokens`: regular tokens, without the end token. `log_p0`, `log_q`: log probability under the base model and under
-    the proposal, with the end event unless the cap cut the response. `log_reward`: finite.
+    the proposal, with the end event unless the cap cut the response. `log_reward`: finite, but for refused ones.
     """
 
     tokens: tuple[int, ...]
@@ -68,14 +68,16 @@ class DecodeResult:
     """What a decoder did for one prompt with `particles` proposals.
 
     `samples`: every particle of positive weight, in the order of the particles. `responses`: the draws to hand out; for
-    a biased decoder these follow the proposal, otherwise the weighted law. `log_z_estimate`: log mean weight over all
+    a biased decoder these follow the proposal, otherwise the weighted law. `log_z_estimate`: log mean weight of all
     particles, dead ones counting zero; exp of it is unbiased for Z. `dead_ends`: particles with no token left that all
-    groups allow. `forbidden`: finished particles refused by the residual. `biased`: the law of `responses` is not p* in
-    the limit of many particles.
+    groups allow. `forbidden`: finished particles refused by the residual or no text; the texts among them are
+    `refused`, with a log reward of −inf: an estimate of anything under the base model must not forget them. `biased`: the law of
+    `responses` is not p* in the limit of many particles.
     """
 
     samples: tuple[RegulatedSample, ...]
     responses: tuple[RegulatedSample, ...]
+    refused: tuple[RegulatedSample, ...]
     particles: int
     dead_ends: int
     forbidden: int

@@ -35,6 +35,4 @@ class Mask:
     ) -> list[DecodeResult]:
         """The responses are the finished particles themselves, unweighted. Raises `DecodeError`; see `Decoder`."""
         drawn = draw_paths(model, tasks, self.particles, max_tokens, seed, self.batch_size, masked=True)
-        return [
-            summarise(samples, samples, self.particles, dead, refused, biased=True) for samples, dead, refused in drawn
-        ]
+        return [summarise(found, found.samples, biased=True) for found in drawn]

@@ -47,12 +47,12 @@ class Sir:
             raise DecodeError(f"cannot resample {self.responses} responses by `{self.resampling}` resampling")
         drawn = draw_paths(model, tasks, self.particles, max_tokens, seed, self.batch_size, masked=False)
         results = []
-        for index, (samples, dead, refused) in enumerate(drawn):
+        for index, found in enumerate(drawn):
             uniforms = row_uniforms(seed, RESAMPLING_STREAM, [(index, 0)], max(self.responses, 1))[0]
-            weights = np.array([sample.log_weight for sample in samples])
-            picked = resample(weights, self.responses, uniforms, self.resampling) if samples else ()
-            chosen = [samples[int(i)] for i in picked]
-            results.append(summarise(samples, chosen, self.particles, dead, refused, biased=False))
+            weights = np.array([sample.log_weight for sample in found.samples])
+            picked = resample(weights, self.responses, uniforms, self.resampling) if found.samples else ()
+            chosen = [found.samples[int(i)] for i in picked]
+            results.append(summarise(found, chosen, biased=False))
         return results
 
 

@@ -22,14 +22,16 @@ from bylaw.runtime.models.interface import (
 class BaseSample:
     """One draw from p0(·|x).
 
-    `tokens`: regular tokens, without the end token. `text`: their text, invalid UTF-8 replaced by U+FFFD. `log_p0`:
+    `tokens`: regular tokens, without the end token. `text`: their text, invalid UTF-8 replaced by U+FFFD. `log_p0` in
     nats, with the factor of the end event when `ended`. `ended`: False where the response was cut at the cap.
+    `is_text`: whether the bytes are well-formed UTF-8, as every regulated response is.
     """
 
     tokens: tuple[int, ...]
     text: str
     log_p0: float
     ended: bool
+    is_text: bool = True
 
 
 def sample_base(
@@ -92,4 +94,7 @@ def _sample_batch(
 
 def _finish(model: LanguageModel, tokens: IntArray, log_p0: float, ended: bool) -> BaseSample:
     ids = tuple(int(token) for token in tokens)
-    return BaseSample(ids, model.vocabulary.text(ids, errors="replace"), log_p0, ended)
+    try:
+        return BaseSample(ids, model.vocabulary.text(ids), log_p0, ended)
+    except UnicodeDecodeError:
+        return BaseSample(ids, model.vocabulary.text(ids, errors="replace"), log_p0, ended, is_text=False)

@@ -89,6 +89,8 @@ def _print_run(record: RunRecord, console: Console) -> None:
             f"calibration: {figures.plural(found.rounds, 'round')}{state}, effective sample size "
             f"{figures.quantity(found.ess)}, {figures.quantity(found.smallest_prompt_ess)} for the hardest prompt",
         )
+    if record.check is not None:
+        _say(console, f"check: {figures.sample(record.check)}")
     for audit in (record.base, record.regulated):
         if audit is not None:
             _print_problems(audit.problems, console)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bylaw.runtime.record import BudgetResult, Interval, TermAudit
+from bylaw.runtime.record import BudgetResult, Calibration, Check, Interval, RunRecord, TermAudit
 
 KINDS = (("hard", "hard rule"), ("soft", "soft rule"), ("graded", "preference"), ("budget", "limit"))
 NOTHING = "–"
@@ -100,19 +100,25 @@ def broken(term: TermAudit) -> str:
     return NOTHING if term.mean is not None else f"{whole(term.violated)} of {whole(term.applicable)}"
 
 
-def limit_met(term: TermAudit | None) -> str:
-    """Whether the limit is kept; nothing where there is none."""
+def limit_met(term: TermAudit | None, budget: BudgetResult | None = None) -> str:
+    """Whether the limit is kept, by the answers and by the law, where there is one; nothing where there is no limit."""
     if term is None or term.bound is None:
         return NOTHING
-    return "cannot be told" if term.within is None else "met" if term.within else "missed"
+    law = "" if budget is None else budget.status
+    if law == "missed" or term.within is False:
+        return "missed"
+    return "cannot be told" if law == "undetermined" or term.within is None else "met"
 
 
 def limit_outcome(term: TermAudit, budget: BudgetResult | None) -> str:
     """Whether the limit is kept, in words. Where the law was calibrated to it, the law's own rate is what counts: the
     answers that were handed out lie above a limit that is just met every second time."""
-    if budget is None or term.confidence is not None or not term.within:
-        return limit_met(term)
-    return f"{budget.status}: {in_unit_of(budget.rate, term)} under the law"
+    met = limit_met(term, budget)
+    if budget is None or (met == "met" and term.confidence is not None):
+        return met
+    if met == budget.status or (met, budget.status) == ("cannot be told", "undetermined") or met == "met":
+        return f"{status(budget)}: {in_unit_of(budget.rate, term)} under the law"
+    return met
 
 
 def limit_bound(term: TermAudit) -> str:
@@ -149,8 +155,31 @@ def strength(term: TermAudit, budget: BudgetResult | None) -> str:
 
 
 def status(result: BudgetResult) -> str:
-    """What calibration came to for one limit."""
-    return result.status
+    """What came of one limit under the law."""
+    return "cannot be told" if result.status == "undetermined" else result.status
+
+
+def sample(part: Calibration | Check) -> str:
+    """From how good a sample the rates under the law come."""
+    return (
+        f"{plural(part.samples, 'proposal')} of the decoder, effective {quantity(part.ess)} in all and "
+        f"{quantity(part.smallest_prompt_ess)} for the hardest prompt"
+    )
+
+
+def sampling(record: RunRecord) -> str:
+    """The settings of a run that say how answers were drawn, as far as they were written down."""
+    parts = [f"temperature {record.temperature:g}"]
+    if record.particles:
+        parts.append(f"{plural(record.particles, 'proposal')} of the decoder a prompt (particles)")
+    if record.responses_per_prompt:
+        parts.append(f"{plural(record.responses_per_prompt, 'answer')} under the policy a prompt (responses)")
+    if record.calibration_particles:
+        parts.append(
+            f"{plural(record.calibration_particles, 'proposal')} a prompt in the first round of calibration "
+            "(calibration particles)"
+        )
+    return ", ".join(parts)
 
 
 def unscored(term: TermAudit) -> str:

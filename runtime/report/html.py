@@ -46,6 +46,7 @@ def _run_context(record: RunRecord) -> dict[str, Any]:
             "For each clause its share of the price in nats a response, with 95% whiskers. The table below has the "
             "same figures.",
         ),
+        "pairs_note": summary.PAIRS_NOTE,
         # as a policy counts its lines, so that the links to them fit
         "policy_lines": [line.removesuffix("\r") for line in record.policy_text.removesuffix("\n").split("\n")],
     }
@@ -135,6 +136,8 @@ def _environment() -> Environment:
         figures.status,
         figures.unscored,
         figures.plural,
+        figures.sample,
+        figures.sampling,
         text.excerpt,
         _quoted_code,
         _line_of,

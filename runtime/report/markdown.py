@@ -17,7 +17,7 @@ from bylaw.runtime.record import (
 )
 from bylaw.runtime.report import figures
 from bylaw.runtime.report.rows import run_rows
-from bylaw.runtime.report.summary import audit_summary, run_summary
+from bylaw.runtime.report.summary import PAIRS_NOTE, audit_summary, run_summary
 from bylaw.runtime.report.text import block, excerpt, one_line
 
 # what stands at the start of a line only (`1.`, `-`, `+`) is not among them: no words of others start a line
@@ -160,19 +160,18 @@ def _calibration(record: RunRecord) -> list[str]:
             ),
         )
     state = "converged" if found.converged else "not converged"
-    return [
-        *lines,
-        f"{figures.plural(found.rounds, 'round')}, {state}; {figures.plural(found.samples, 'proposal')} of the "
-        f"decoder, effective {figures.quantity(found.ess)} in all and {figures.quantity(found.smallest_prompt_ess)} for "
-        "the hardest prompt.",
-        "",
-    ]
+    lines += [f"{figures.plural(found.rounds, 'round')}, {state}; calibrated on {figures.sample(found)}.", ""]
+    if record.check is not None:
+        checked = figures.sample(record.check)
+        lines += [f"Checked on {checked}, which played no part in finding the multipliers.", ""]
+    return lines
 
 
 def _pairs(record: RunRecord) -> list[str]:
     if not record.pairs:
         return []
-    lines = ["## The same prompts, before and after", "", f"Places that break a clause stand in {_OPEN}{_CLOSE}.", ""]
+    note = f"{PAIRS_NOTE} Places that break a clause stand in {_OPEN}{_CLOSE}."
+    lines = ["## The same prompts, before and after", "", note, ""]
     for pair in record.pairs:
         lines += [f"### {escape(pair.source)}", "", *_quoted(pair.prompt, ())]
         for who, answer, spans, broken in (
@@ -185,6 +184,7 @@ def _pairs(record: RunRecord) -> list[str]:
 
 
 def _provenance(record: RunRecord) -> list[str]:
+    digest = f", SHA-256 `{one_line(record.prompts_digest)}`" if record.prompts_digest else ""
     lines = [
         "## How it was made",
         "",
@@ -192,7 +192,9 @@ def _provenance(record: RunRecord) -> list[str]:
         f"- digest of the rules: `{one_line(record.policy_digest)}`",
         f"- model: {escape(record.model)} `{one_line(record.model_digest)}`",
         f"- prompts: {record.prompt_count:,} from {escape(record.prompts)}, "
-        f"{figures.plural(record.samples_per_prompt, 'answer')} each, at most {record.max_tokens:,} tokens long",
+        f"{figures.plural(record.samples_per_prompt, 'answer')} each, at most {record.max_tokens:,} tokens long"
+        f"{digest}",
+        f"- sampling: {figures.sampling(record)}",
     ]
     if record.decoder is not None:
         made = record.decoder

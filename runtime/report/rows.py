@@ -11,7 +11,10 @@ from bylaw.runtime.report.charts import BarRow, Estimate, RateRow
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One clause. `term` is the audit to take its words from; None where a part of the run was not reached."""
+    """One clause. `term` is the audit to take its words from; None where a part of the run was not reached.
+
+    `budget` is as the final samples have it, else as calibration found it.
+    """
 
     term: TermAudit
     before: TermAudit | None
@@ -24,7 +27,7 @@ def run_rows(record: RunRecord) -> tuple[RunRow, ...]:
     """The clauses of a run in the order of the policy; none where no audit was reached."""
     before = _by_id(record.base)
     after = _by_id(record.regulated)
-    budgets = {b.term: b for b in record.calibration.budgets} if record.calibration else {}
+    budgets = {b.term: b for part in (record.calibration, record.check) if part for b in part.budgets}
     prices = {p.term: p for p in record.price.terms} if record.price else {}
     return tuple(
         RunRow(after.get(key) or before[key], before.get(key), after.get(key), budgets.get(key), prices.get(key))

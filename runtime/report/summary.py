@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bylaw.runtime.audit.statistics import wilson
-from bylaw.runtime.record import AuditRecord, RunRecord, TermAudit
-from bylaw.runtime.report.figures import limit, limit_met, outcome, percent, percent_interval, plural, quantity, whole
+from bylaw.runtime.record import AuditRecord, BudgetResult, RunRecord, TermAudit
+from bylaw.runtime.report.figures import (
+    in_unit_of,
+    limit,
+    limit_met,
+    outcome,
+    percent,
+    percent_interval,
+    plural,
+    quantity,
+    whole,
+)
+from bylaw.runtime.report.rows import run_rows
 from bylaw.runtime.report.text import one_line
 
 _CLAUSE = 90
+PAIRS_NOTE = (
+    "For each prompt the worst of the answers of the model alone, the one that breaks most clauses, is shown beside "
+    "the first answer under the policy: the pairs show what the policy prevents, not how often."
+)
 
 
 def run_summary(record: RunRecord) -> tuple[str, ...]:
@@ -23,7 +38,7 @@ def run_summary(record: RunRecord) -> tuple[str, ...]:
             for t in record.regulated.terms
             if t.unscored
         )
-        sentences.extend(_limits(record.regulated))
+        sentences.extend(_limits(record.regulated, {row.term.term: row.budget for row in run_rows(record)}))
     if record.calibration is not None and not record.calibration.converged:
         sentences.append("The calibration of the limits did not converge, so their multipliers are not final.")
     if record.decoder is not None and record.decoder.biased:
@@ -47,9 +62,8 @@ def audit_summary(record: AuditRecord) -> tuple[str, ...]:
             f"In {many}, {len(broken)} of {plural(len(rules), 'rule')} {_was(len(broken))} broken. {_worst(broken)}"
         ]
     else:
-        bound = percent(wilson(0, record.clusters or record.transcripts).high)
-        sentences = [f"In {many} no rule was found broken (at most {bound} of them, 95% interval)."]
-    sentences.extend(_limits(record))
+        sentences = [f"In {many} {_none_broken(rules, record)}."]
+    sentences.extend(_limits(record, {}))
     unscored = [t for t in record.terms if t.unscored]
     if unscored:
         most = max(t.unscored for t in unscored)
@@ -65,6 +79,16 @@ def audit_summary(record: AuditRecord) -> tuple[str, ...]:
     if record.problems:
         sentences.append(f"{plural(len(record.problems), 'part')} of the input could not be read and was left out.")
     return tuple(sentences)
+
+
+def _none_broken(rules: Sequence[TermAudit], record: AuditRecord) -> str:
+    is_scored = any(t.applicable for t in rules)
+    if any(t.unscored for t in rules):
+        return "no rule was found broken, as far as could be scored" if is_scored else "no rule could be scored"
+    if not is_scored:
+        return "no rule ever applied, so none was found broken"
+    bound = percent(wilson(0, record.clusters or record.transcripts).high)
+    return f"no rule was found broken (at most {bound} of them, 95% interval)"
 
 
 def _is_rule(term: TermAudit) -> bool:
@@ -108,7 +132,7 @@ def _under_policy(record: RunRecord) -> str:
         )
     else:
         start = f"Under this policy the model broke no hard rule in {answers}"
-        if not unscored:
+        if not unscored and any(t.applicable for t in hard):
             start += f" (at most {percent(wilson(0, audit.independent or audit.clusters or audit.transcripts).high)})"
     if unscored:
         start += ", as far as could be scored"
@@ -131,18 +155,25 @@ def _without_policy(audit: AuditRecord) -> str:
     )
 
 
-def _limits(audit: AuditRecord) -> list[str]:
+def _limits(audit: AuditRecord, budgets: Mapping[str, BudgetResult | None]) -> list[str]:
     limits = [t for t in audit.terms if t.bound is not None]
     if not limits or not audit.transcripts:
         return []
-    missed = [t for t in limits if t.within is False]
-    unknown = [t for t in limits if t.within is None]
-    met = len(limits) - len(missed) - len(unknown)
-    sentences = [f"{met} of {plural(len(limits), 'limit')} {_is(len(limits))} met."]
-    sentences.extend(
-        f"{limit_met(t).capitalize()}: {_quoted(t)} ({outcome(t)}; {limit(t)})." for t in (*missed, *unknown)
-    )
+    met = {t.term: limit_met(t, budgets.get(t.term)) for t in limits}
+    kept = sum(words == "met" for words in met.values())
+    sentences = [f"{kept} of {plural(len(limits), 'limit')} {_is(len(limits))} met."]
+    for wanted in ("missed", "cannot be told"):
+        sentences.extend(
+            f"{wanted.capitalize()}: {_quoted(t)} ({_seen(t, budgets.get(t.term))}; {limit(t)})."
+            for t in limits
+            if met[t.term] == wanted
+        )
     return sentences
+
+
+def _seen(term: TermAudit, budget: BudgetResult | None) -> str:
+    law = "" if budget is None else f", {in_unit_of(budget.rate, term)} under the law"
+    return f"{outcome(term)}{law}"
 
 
 def _is(count: int) -> str:
