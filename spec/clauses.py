@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from bylaw.spec import ast, catalog
-from bylaw.spec.errors import Fix
+from bylaw.spec.errors import Fix, Label
 from bylaw.spec.expression import (
     Arithmetic,
     BooleanExpression,
@@ -66,7 +66,11 @@ class _Rule:
             return []
         level = self._level()
         condition = self._condition()
-        because = next((c.text.value for c in self.rule.clauses if isinstance(c, ast.Because)), None)
+        reasons = [c for c in self.rule.clauses if isinstance(c, ast.Because)]
+        for again in reasons[1:]:
+            first = Label(reasons[0].span, "first here")
+            self.messages.error("P010", f"rule `{name}` has two reasons", again.span, secondary=(first,))
+        because = reasons[0].text.value if reasons else None
         clauses = [clause for clause in self.rule.clauses if isinstance(clause, _NORMATIVE)]
         self._refuse_unsupported()
         if not clauses and not any(isinstance(c, ast.PreferOrder) for c in self.rule.clauses):

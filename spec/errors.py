@@ -58,6 +58,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "P501": "an example is not what it says",
         "P502": "an example cannot be decided",
         "P503": "an example does not end with a response",
+        "P601": "a file has no rules",
         "P701": "a rule cannot be enforced on a prompt",
         "P702": "no text obeys the hard rules of a prompt",
         "P703": "the model cannot meet a budget",
@@ -163,7 +164,7 @@ def render(diagnostic: Diagnostic, source: Source, colour: bool = False) -> str:
     for note in diagnostic.notes:
         out.append(f"{' ' * width} {paint('= note:', _BLUE)} {visible(note)}")
     if diagnostic.fix:
-        mark = "   [fixable with `fmt --fix`]" if diagnostic.fix.safe else ""
+        mark = "   [safe to apply]" if diagnostic.fix.safe else ""
         out.append(f"{' ' * width} {paint('= fix:', _BLUE)} {visible(diagnostic.fix.description)}{mark}")
     return "\n".join(out) + "\n"
 

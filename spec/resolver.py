@@ -71,6 +71,11 @@ def resolve(module: ast.Module) -> Resolution:
         messages.error("P111", message, header.edition.span, notes=(note,))
     policy, version = ("unnamed", "0") if header is None else (header.name.text, header.version.value)
     lifted = lift(tuple(regulators), scope.levels, messages)
+    if not rules and not any(isinstance(item, ast.ApplyDecl) for item in module.items):
+        note = 'a rule begins with `rule NAME {` and holds a sentence such as `must not mention "..."`'
+        messages.warning(
+            "P601", "this file has no rules", module.span if header is None else header.span, notes=(note,)
+        )
     resolved = RegulatorSet(policy, version, scope.levels, lifted, tuple(examples))
     return Resolution(resolved, tuple(messages.found))
 

@@ -67,6 +67,10 @@ class Messages:
         """Records an error."""
         self.found.append(Diagnostic(code, Severity.ERROR, message, Label(span, label), secondary, notes, fix))
 
+    def warning(self, code: str, message: str, span: Span, *, notes: tuple[str, ...] = ()) -> None:
+        """Records a warning: the policy can be used, but probably does not say what its author meant."""
+        self.found.append(Diagnostic(code, Severity.WARNING, message, Label(span), notes=notes))
+
     def failure(
         self,
         code: str,

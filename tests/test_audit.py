@@ -134,6 +134,7 @@ def test_a_failure_while_scoring_is_never_a_pass(monkeypatch):
     found = _audit(HARD, _traces("good", "boom"))
     assert (found.applicable, found.unscored) == (1, 1)
     assert found.reasons == (("scoring failed: RecursionError: too deep", 1),)
+    assert audit_module.score(HARD, _traces("boom")[0]).is_hard
 
 
 def test_a_predicate_that_does_not_exist_is_never_a_pass():

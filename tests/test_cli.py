@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from bylaw.compiler.pipeline import compile_file
 from bylaw.runtime.cli import VERBS, main
+from bylaw.spec.errors import Diagnostic, Label, Severity
+from bylaw.spec.source import Span
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 STORIES = Path(__file__).parents[2] / "shared" / "data" / "models" / "stories260K"
@@ -98,6 +105,25 @@ def test_check_as_json_and_stages(tmp_path: Path) -> None:
         assert json.loads(call("check", good, "--emit", stage).output)
 
 
+def test_emit_wins_over_json(tmp_path: Path) -> None:
+    good = EXAMPLES / "support" / "rules.bylaw"
+    assert json.loads(call("check", good, "--emit", "program", "--format", "json").stdout)["policy"]
+    result = call("check", write(tmp_path, "rule r { must be jsn }"), "--emit", "program", "--format", "json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "error[P103]" in result.stderr
+
+
+@pytest.mark.parametrize(("severity", "code", "words"), [("note", 0, ""), ("warning", 1, "; 1 warning")])
+def test_strict_is_about_warnings_only(severity: str, code: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = compile_file(EXAMPLES / "support" / "rules.bylaw")
+    said = Diagnostic("P402", Severity(severity), "something was not decided", Label(Span(0, 1)))
+    monkeypatch.setattr("bylaw.compiler.pipeline.compile_file", lambda _: replace(compiled, diagnostics=(said,)))
+    result = call("check", "--strict", "rules.bylaw")
+    assert result.exit_code == code
+    assert result.stdout.endswith(f"examples checked{words}\n")
+    assert "something was not decided" in result.stderr
+
+
 def test_a_policy_that_cannot_be_read(tmp_path: Path) -> None:
     assert call("check", tmp_path / "none.bylaw").exit_code == 2
     (tmp_path / "binary.bylaw").write_bytes(b"rule \xff\xfe")
@@ -142,6 +168,32 @@ def test_the_gate_fails_on_a_broken_hard_rule_only_when_asked(tmp_path: Path) ->
     assert call("audit", rules, transcripts, "--gate").exit_code == 4
 
 
+def test_the_gate_fails_on_what_could_not_be_scored(tmp_path: Path) -> None:
+    rules = write(tmp_path, 'rule r at root { must not mention "damn" unless meta.topic == "quotes" }')
+    transcripts = write(tmp_path, '{"prompt": "hi", "response": "Damn."}\n', "log.jsonl")
+    assert call("audit", rules, transcripts).exit_code == 0
+    result = call("audit", rules, transcripts, "--gate")
+    assert result.exit_code == 4, result.output
+    assert "no rule could be scored" in result.output
+
+
+@pytest.mark.parametrize("verb", ["audit", "run"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = write(tmp_path, POLICY)
+    log = write(tmp_path, '{"prompt": "hi", "response": "Damn."}\n', "log.jsonl")
+    if verb == "run":
+        pytest.importorskip("torch", reason="running a model needs the extra `models`")
+        monkeypatch.setattr("bylaw.runtime.run.run_policy", lambda *_: pytest.fail("the work began"))
+    inputs = (rules, "--prompts", log) if verb == "run" else (rules, log)
+    for place in (log, log / "deeper"):
+        result = call(verb, *inputs, "--out", place)
+        assert result.exit_code == 2
+        assert result.output.count("error:") == 1
+        assert "cannot be written" in result.output
+
+
 def test_columns_and_labels(tmp_path: Path) -> None:
     rules = write(tmp_path, POLICY)
     table = write(tmp_path, "q,a,label\nhi,Hello,fine\nhi,Damn it,rude\nyo,Damn!,fine\n", "log.csv")
@@ -183,6 +235,71 @@ def test_a_folder_that_is_not_a_model(content: str | None, tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
+def _failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def run_policy(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("bylaw.runtime.run.run_policy", run_policy)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "arguments", "code"),
+    [
+        ("runtime.enforcement", "EnforcementError", ("it is so", "no_damn"), 1),
+        ("runtime.enforcement", "EnforcementError", ("it is so",), 1),
+        ("runtime.calibration", "TooFewSamples", ("it is so", ("rare",)), 1),
+        ("compiler.factors", "Infeasible", (("no_damn",),), 1),
+        ("runtime.twist", "TwistError", ("it is so",), 1),
+        ("runtime.decoders.interface", "DecodeError", ("it is so",), 1),
+        ("compiler.law.numerics", "EmptySupport", ("it is so",), 1),
+        ("compiler.law.numerics", "LowEffectiveSampleSize", (3.0, 100.0), 1),
+        ("runtime.models.interface", "ModelError", ("it is so",), 2),
+        ("runtime.report", "ReportError", ("it is so",), 2),
+    ],
+)
+def test_every_refusal_is_one_message(
+    module: str, name: str, arguments: tuple[object, ...], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="running a model needs the extra `models`")
+    error = getattr(importlib.import_module(f"bylaw.{module}"), name)
+    raised = error(*arguments)
+    _failing(monkeypatch, raised)
+    prompts = write(tmp_path, '{"prompt": "hi"}\n', "prompts.jsonl")
+    result = call("run", write(tmp_path, POLICY), "--prompts", prompts, "--out", tmp_path / "out" / "deeper")
+    assert result.exit_code == code, result.output
+    assert len(re.findall(r"^error", result.output, re.MULTILINE)) == 1
+    assert str(raised) in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "where", ["runtime.cli.shared.compile_file", "runtime.run.run_policy", "runtime.report.write_report"]
+)
+def test_ctrl_c_anywhere_is_one_word(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="running a model needs the extra `models`")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"bylaw.{where}", stop)
+    if where.endswith("write_report"):
+        monkeypatch.setattr("bylaw.runtime.run.run_policy", lambda *_: None)
+    prompts = write(tmp_path, '{"prompt": "hi"}\n', "prompts.jsonl")
+    result = call("run", write(tmp_path, POLICY), "--prompts", prompts, "--out", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr.endswith("interrupted\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_verb_that_is_interrupted_while_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bylaw.runtime.cli.importlib.import_module", stop)
+    result = CliRunner().invoke(main, ["check", "x"])
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+
+
 def test_a_budget_that_the_model_cannot_meet_is_marked_in_the_policy(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="running a model needs the extra `models`")
     if not STORIES.is_dir():
@@ -214,6 +331,8 @@ def test_run_writes_a_whole_report_that_is_repeatable(tmp_path: Path) -> None:
         record.pop("seconds")
         records.append(record)
     assert records[0] == records[1]
+    assert records[0]["temperature"] == 1.0
+    assert records[0]["prompts_digest"] == hashlib.sha256(prompts.read_bytes()).hexdigest()
     assert records[0]["complete"]
     assert (tmp_path / "one" / "report.html").stat().st_size > 5_000
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import unicodedata
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -19,17 +20,29 @@ from bylaw.runtime.record import (
     AuditRecord,
     BudgetResult,
     Calibration,
+    Check,
     DecoderSummary,
     Finding,
     InputProblem,
     Interval,
     Price,
+    RecordError,
     RunRecord,
     SamplePair,
     TermAudit,
     TermPrice,
+    run_from_json,
+    to_json,
 )
-from bylaw.runtime.report import ReportError, render_console, render_html, render_markdown, write_report
+from bylaw.runtime.report import (
+    ReportError,
+    passes_gate,
+    render_console,
+    render_html,
+    render_markdown,
+    report_directory,
+    write_report,
+)
 from bylaw.runtime.report import write as write_module
 from bylaw.runtime.report.charts import BarRow, Estimate, RateRow, bar_chart, rate_chart
 from bylaw.runtime.report.figures import percent, quantity, stated_percent
@@ -458,6 +471,34 @@ def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+def test_a_picture_of_an_earlier_report_does_not_stay(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    write_report(_run(), tmp_path)
+    assert (tmp_path / "rates.svg").exists()
+    write_report(_run(base=None, regulated=None, pairs=(), complete=False), tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"report.html", "report.md", "report.json", "notes.txt"}
+
+
+def test_a_directory_is_tried_before_the_work_and_removed_if_nothing_came(tmp_path):
+    with report_directory(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b").is_dir()
+    with pytest.raises(ZeroDivisionError), report_directory(tmp_path / "a" / "b"):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    with report_directory(tmp_path / "a" / "b"):
+        write_report(_run(), tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b" / "report.html").exists()
+    for path in (tmp_path / "a" / "b" / "report.html", tmp_path / "a" / "b" / "report.html" / "c"):
+        with pytest.raises(ReportError, match="cannot be written"), report_directory(path):
+            pytest.fail("the work began")
+
+
+def test_a_directory_that_was_there_stays(tmp_path):
+    with report_directory(tmp_path):
+        pass
+    assert tmp_path.is_dir()
+
+
 def test_a_page_needs_nothing_from_outside():
     page = render_html(_run())
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
@@ -477,3 +518,109 @@ def test_numbers_that_were_not_found_are_said_to_be_unknown(render):
     page = render(replace(run, calibration=replace(run.calibration, budgets=(unknown,)), price=price))
     assert "unknown" in page
     assert "nan" not in page
+
+
+# -------------------------------------------------------------------------------------------------- the final samples
+def _checked(status: str, rate: float = 0.07, **changes: object) -> RunRecord:
+    """A run whose limit without a confidence was checked on the final samples."""
+    result = BudgetResult("seldom", "at most", 0.05, 1.7, Interval(1.4, 2.1), 0.3, rate, Interval(0.06, 0.08), status)
+    within = {"missed": False, "undetermined": None}.get(status, True)
+    term = replace(BUDGET, confidence=None, within=within)
+    return _run(check=Check((result,), 4096, 611.0, 2.5), regulated=_audit(_term(), term, GRADED), **changes)
+
+
+@pytest.mark.parametrize("render", [render_html, render_markdown, _printed])
+def test_figures_under_the_law_are_those_of_the_final_samples(render):
+    page = " ".join(render(_checked("missed")).split())
+    assert "missed: 7.0%" in page
+    assert "611" in page
+    assert "4,096 proposals" in page
+    assert "binding" not in page
+    assert "cannot be told" in " ".join(render(_checked("undetermined")).split()).lower()
+    assert "undetermined" not in render(_checked("undetermined"))
+
+
+def test_the_summary_counts_limits_as_the_table_does():
+    assert "1 of 1 limit is met." in run_summary(_checked("met within its error"))
+    assert any(s.startswith("Missed:") and "7.0% under the law" in s for s in run_summary(_checked("missed")))
+    assert any(s.startswith("Cannot be told:") for s in run_summary(_checked("undetermined")))
+
+
+@pytest.mark.parametrize("render", [render_html, render_markdown])
+def test_how_it_was_made_has_every_setting(render):
+    run = _run(
+        temperature=0.7, particles=33, responses_per_prompt=17, calibration_particles=19, prompts_digest="e" * 64
+    )
+    page = render(run)
+    for words in ("temperature 0.7", "33 proposals", "17 answers", "19 proposals", "e" * 64):
+        assert words in page
+    assert "the worst of the answers of the model alone" in page
+
+
+@pytest.mark.parametrize(
+    ("terms", "passes"),
+    [
+        ((_term(),), True),
+        ((_term(violated=1),), False),
+        ((_term(unscored=1),), False),
+        ((_term(kind="soft", violated=9, unscored=9),), True),
+        ((replace(BUDGET, within=True),), True),
+        ((BUDGET,), False),
+        ((replace(BUDGET, within=None),), False),
+        ((replace(BUDGET, within=None, applicable=0, unscored=2),), False),
+        ((replace(BUDGET, within=None, applicable=0),), True),
+    ],
+)
+def test_the_gate_passes_only_what_is_known_to_be_kept(terms, passes):
+    assert passes_gate(_audit(*terms)) is passes
+    assert passes_gate(_run(regulated=_audit(*terms), base=None, calibration=None)) is passes
+
+
+def test_the_gate_of_a_run_asks_for_convergence_and_for_the_law():
+    run = _run()
+    assert run.calibration is not None
+    assert passes_gate(_checked("met"))
+    assert passes_gate(_checked("met within its error"))
+    assert not passes_gate(_checked("missed"))
+    assert not passes_gate(_checked("undetermined"))
+    assert not passes_gate(_checked("met", calibration=replace(run.calibration, converged=False)))
+    # a limit with a confidence is judged on the answers, and the law can still miss it
+    kept = _audit(replace(BUDGET, within=True))
+    assert not passes_gate(replace(_checked("missed"), regulated=kept))
+    assert "missed" in _printed(replace(_checked("missed"), regulated=kept))
+
+
+def test_no_bound_is_stated_where_nothing_was_scored():
+    nothing = {"applicable": 0, "rate": None, "interval": None}
+    first = audit_summary(_audit(_term(**nothing, unscored=768)))[0]
+    assert first == "In 768 transcripts no rule could be scored."
+    assert "no rule ever applied" in audit_summary(_audit(_term(**nothing, not_applicable=768)))[0]
+    partly = audit_summary(_audit(_term(unscored=3)))[0]
+    assert "as far as could be scored" in partly
+    assert "at most" not in partly
+
+
+# --------------------------------------------------------------------------------------------------------------- JSON
+def test_numbers_without_end_survive_json():
+    infinity = float("inf")
+    result = BudgetResult(
+        "seldom", "at most", 0.05, infinity, Interval(-infinity, infinity), 0.3, 0.05, Interval(0.0, infinity), "missed"
+    )
+    run = _run(check=Check((result,), 1, infinity, 0.0), model="Infinity")
+    text = to_json(run)
+    json.loads(text, parse_constant=pytest.fail)
+    assert run_from_json(text) == run
+    assert math.isnan(run_from_json(to_json(_run(seconds=float("nan")))).seconds)
+
+
+@pytest.mark.parametrize(("text", "words"), [("{", "not JSON"), ("[]", "not the record"), ("{}", "policy")])
+def test_what_is_no_record_is_refused(text, words):
+    with pytest.raises(RecordError, match=words):
+        run_from_json(text)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_a_record_of_another_version_is_refused(version):
+    data = {**json.loads(to_json(_run())), "schema_version": version, "something_new": 1}
+    with pytest.raises(RecordError, match="schema version"):
+        run_from_json(json.dumps(data))

@@ -1,7 +1,8 @@
 """The command line. One module a verb; a verb's module is imported only when it is called.
 
 Exit codes: 0 all well; 1 the policy is not sound, or cannot be enforced; 2 wrong usage or unusable input; 3 a part of
-the input could not be read and was left out; 4 a gate failed (a hard rule or a budget that is not known to be kept); 130 interrupted.
+the input could not be read and was left out; 4 a gate failed (a hard rule or a budget is not known to be
+kept); 130 interrupted.
 """
 
 from __future__ import annotations

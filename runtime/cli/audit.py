@@ -21,8 +21,8 @@ from bylaw.runtime.cli.shared import (
 
 if TYPE_CHECKING:
     from bylaw.compiler.pipeline import Compiled
-    from bylaw.runtime.audit.inputs import ColumnNames
     from bylaw.compiler.program import RewardProgram
+    from bylaw.runtime.audit.inputs import ColumnNames
     from bylaw.runtime.record import AuditRecord
 
 MAXIMUM_PROBLEMS_SHOWN = 20
