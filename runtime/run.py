@@ -48,6 +48,7 @@ from bylaw.runtime.record import (
     TermAudit,
     TermPrice,
 )
+from bylaw.spec.errors import Severity
 from bylaw.spec.trace import Trace
 
 DecoderName = Literal["sir", "mask"]
@@ -113,7 +114,7 @@ def run_policy(
     program = compiled.require()
     started = time.monotonic()
     reached = _Progress()
-    warnings = [diagnostic.message for diagnostic in compiled.diagnostics]
+    warnings = [found.message for found in compiled.diagnostics if found.severity is Severity.WARNING]
     # A prompt that cannot be enforced is reported before any sample is drawn.
     plans = plan_prompts(program, prompts, model, settings.max_tokens)
     require_feasible(plans, model, settings.max_tokens)

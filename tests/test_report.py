@@ -624,3 +624,15 @@ def test_a_record_of_another_version_is_refused(version):
     data = {**json.loads(to_json(_run())), "schema_version": version, "something_new": 1}
     with pytest.raises(RecordError, match="schema version"):
         run_from_json(json.dumps(data))
+
+
+# ----------------------------------------------------------------------------------------------------------- terminals
+@pytest.mark.parametrize("width", [70, 80, 99, 100, 120])
+def test_no_column_falls_off_the_edge_of_a_terminal(width):
+    file = io.StringIO()
+    render_console(_checked("met within its error", 0.004), Console(file=file, width=width))
+    lines = file.getvalue().splitlines()
+    header = next(number for number, line in enumerate(lines) if line.rstrip().endswith("limit"))
+    start = lines[header].rstrip().rindex("limit")
+    cell = "".join(line[start:] for line in lines[header + 2 :] if not line.startswith(("calibration", "check")))
+    assert "metwithinitserror:0.4%underthelaw(atmost5%)" in "".join(cell.replace("–", "").split())

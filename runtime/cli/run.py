@@ -142,6 +142,8 @@ def command(
 
 
 def _digest(path: Path) -> str:
+    if not path.is_file():
+        return ""  # what came through a pipe cannot be read twice
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -170,7 +172,9 @@ def _run(
         from bylaw.runtime.models.huggingface import load_model
     except ImportError as error:
         fail(
-            f"running a model needs the extra `models` ({error.name} is missing): pip install 'bylaw[models]'", UNUSABLE
+            f"running a model needs the extra `models` ({error.name} is missing): "
+            "install bylaw with it, as in pip install '.[models]'",
+            UNUSABLE,
         )
     from bylaw.runtime.default_model import default_model_path
     from bylaw.runtime.report import write_report

@@ -71,8 +71,8 @@ class DecodeResult:
     a biased decoder these follow the proposal, otherwise the weighted law. `log_z_estimate`: log mean weight of all
     particles, dead ones counting zero; exp of it is unbiased for Z. `dead_ends`: particles with no token left that all
     groups allow. `forbidden`: finished particles refused by the residual or no text; the texts among them are
-    `refused`, with a log reward of −inf: an estimate of anything under the base model must not forget them. `biased`: the law of
-    `responses` is not p* in the limit of many particles.
+    `refused`, with a log reward of −inf: an estimate of anything under the base model must not forget them. `biased`:
+    the law of `responses` is not p* in the limit of many particles.
     """
 
     samples: tuple[RegulatedSample, ...]

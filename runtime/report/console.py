@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _EXCERPT = 400
 _PROBLEMS = 10
+_CLAUSE_WIDTH, _ROOMY = 16, 100
+"""Characters. On a narrower terminal a least width for one column would push the others off the edge."""
+
 _PLAIN = MappingProxyType(str.maketrans({"–": "-", "…": "...", "⟦": "[[", "⟧": "]]", "±": "+/-"}))
 
 
@@ -39,7 +42,7 @@ def render_console(record: AuditRecord | RunRecord, console: Console) -> None:
 
 def _print_audit(record: AuditRecord, console: Console) -> None:
     _sentences(console, audit_summary(record))
-    table = _table("clause", "rate or mean", "95% interval", "broken", "limit")
+    table = _table(console, "clause", "rate or mean", "95% interval", "broken", "limit")
     for term in record.terms:
         _row(
             console,
@@ -64,7 +67,7 @@ def _print_run(record: RunRecord, console: Console) -> None:
         _say(console, f"warning: {warning}", "yellow")
     rows = run_rows(record)
     if rows:
-        table = _table("clause", "before", "after", "weight (nats)", "price (nats)", "limit")
+        table = _table(console, "clause", "before", "after", "weight (nats)", "price (nats)", "limit")
         for row in rows:
             _row(
                 console,
@@ -162,12 +165,12 @@ def _say(console: Console, words: str, style: str = "") -> None:
     console.print(Text(_fit(one_line(words), console), style), highlight=False)
 
 
-def _table(first: str, *others: str) -> Table:
+def _table(console: Console, first: str, *others: str) -> Table:
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, highlight=False)
-    table.add_column(first, ratio=2, min_width=16, overflow="fold")
+    table.add_column(first, ratio=2, min_width=_CLAUSE_WIDTH if console.width >= _ROOMY else None, overflow="fold")
     for name in others:
         table.add_column(name, overflow="fold")
     return table
