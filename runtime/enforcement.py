@@ -25,6 +25,8 @@ from bylaw.spec.trace import Trace
 FloatMatrix = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
+BATCH = 128
+"""Sequences that a model grows at once."""
 ENOUGH_FOR_OWN_TWIST = 256
 """With fewer base samples of its own, a set of prompts uses the samples of all prompts for its look-ahead."""
 

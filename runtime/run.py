@@ -15,27 +15,26 @@ import numpy as np
 
 import bylaw
 from bylaw.compiler.evaluate import Verdict, evaluate_term
-from bylaw.compiler.law.prices import PricedPrompt, balance_log_ratio, shapley
 from bylaw.compiler.pipeline import Compiled
 from bylaw.compiler.program import RewardProgram
 from bylaw.runtime.audit.audit import audit
 from bylaw.runtime.audit.statistics import exact_lower, exact_upper, wilson
 from bylaw.runtime.calibration import budget_problem, calibrate, check_on_fresh_samples
-from bylaw.runtime.decoders._proposal import proposal_log_prob
 from bylaw.runtime.decoders.interface import Decoder, DecodeResult, DecodeTask
 from bylaw.runtime.decoders.mask import Mask
 from bylaw.runtime.decoders.sir import Sir
 from bylaw.runtime.enforcement import (
+    BATCH,
     EnforcementError,
     PromptPlan,
     decode,
     decode_tasks,
     plan_prompts,
     require_feasible,
-    score_samples,
 )
 from bylaw.runtime.models.interface import LanguageModel
 from bylaw.runtime.models.sampling import BaseSample, sample_base
+from bylaw.runtime.pricing import price_policy
 from bylaw.runtime.record import (
     AuditRecord,
     Calibration,
@@ -46,16 +45,12 @@ from bylaw.runtime.record import (
     RunRecord,
     SamplePair,
     TermAudit,
-    TermPrice,
 )
 from bylaw.spec.errors import Severity
 from bylaw.spec.trace import Trace
 
 DecoderName = Literal["sir", "mask"]
 PAIRS_SHOWN = 12
-ROUNDING = 1e-12
-"""Nats."""
-BATCH = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,17 +167,7 @@ def _reach(
     reached: _Progress,
 ) -> None:
     """Fills `reached` stage by stage."""
-    prompts = [plan.tokens for plan in plans]
-    stages.stage("sampling the base model", len(plans) * settings.samples)
-    base = sample_base(
-        model,
-        prompts,
-        settings.samples,
-        settings.max_tokens,
-        seed=settings.seed,
-        batch_size=BATCH,
-        progress=stages.progress,
-    )
+    base = _sample_base(plans, model, settings, stages)
     answers = [[sample.text for sample in samples] for samples in base]
     reached.base = _audit(program, compiled, plans, answers, "base model")
     _stop_if_interrupted(reached.base)
@@ -211,8 +196,34 @@ def _reach(
     reached.pairs = _pairs(calibrated, plans, answers, regulated)
 
     stages.stage("pricing the rules", len(plans))
-    reached.price = _price(calibrated, plans, base, results, tasks, model, settings, stages)
+    reached.price = price_policy(
+        calibrated,
+        plans,
+        base,
+        results,
+        tasks,
+        model,
+        max_tokens=settings.max_tokens,
+        masked=settings.decoder == "mask",
+        seed=settings.seed,
+        progress=stages.progress,
+    )
     reached.complete = True
+
+
+def _sample_base(
+    plans: Sequence[PromptPlan], model: LanguageModel, settings: RunSettings, stages: Stages
+) -> list[list[BaseSample]]:
+    stages.stage("sampling the base model", len(plans) * settings.samples)
+    return sample_base(
+        model,
+        [plan.tokens for plan in plans],
+        settings.samples,
+        settings.max_tokens,
+        seed=settings.seed,
+        batch_size=BATCH,
+        progress=stages.progress,
+    )
 
 
 def _stop_if_interrupted(record: AuditRecord) -> None:
@@ -330,76 +341,6 @@ def _judged_by_the_law(record: AuditRecord, check: Check | None) -> AuditRecord:
         for term in record.terms
     )
     return replace(record, terms=terms)
-
-
-def _price(
-    program: RewardProgram,
-    plans: Sequence[PromptPlan],
-    base: Sequence[Sequence[BaseSample]],
-    results: Sequence[DecodeResult],
-    tasks: Sequence[DecodeTask],
-    model: LanguageModel,
-    settings: RunSettings,
-    stages: Stages,
-) -> Price | None:
-    """Shapley shares of KL(p*||p0) on base and regulated samples together (balance heuristic).
-
-    The look-ahead of the proposal was counted on the same base samples, so their q is not quite that of fresh ones: an
-    error of the order of one over their number, against an interval of one over its root.
-    """
-    by_law: dict[int, list[int]] = {}
-    for index, task in enumerate(tasks):
-        by_law.setdefault(id(task.law), []).append(index)
-    priced: dict[int, PricedPrompt] = {}
-    for members in by_law.values():
-        prompts = [tasks[index].prompt for index in members for _ in base[index]]
-        tokens = [sample.tokens for index in members for sample in base[index]]
-        first = tasks[members[0]]
-        log_q = proposal_log_prob(
-            model,
-            prompts,
-            tokens,
-            first.law,
-            first.twists,
-            settings.max_tokens,
-            batch_size=BATCH,
-            masked=settings.decoder == "mask",
-        )
-        split = np.split(log_q, np.cumsum([len(base[index]) for index in members])[:-1])
-        for index, own in zip(members, split, strict=True):
-            priced[index] = _priced_prompt(program, plans[index], base[index], own, results[index])
-            stages.progress(len(priced), len(tasks))
-    if not program.terms:
-        return None
-    found = shapley([priced[index] for index in range(len(tasks))], seed=settings.seed)
-    low, high = found.total.interval
-    terms = tuple(
-        TermPrice(term.id, _without_noise(share), _without_noise(np.hypot(error, order)))
-        for term, share, error, order in zip(
-            program.terms, found.shares, found.standard_error, found.permutation_error, strict=True
-        )
-    )
-    method = "Shapley value over all sets of rules" if found.exact else "Shapley value over random orders of the rules"
-    return Price(found.total.value, Interval(max(low, 0.0), high), terms, method)
-
-
-def _without_noise(nats: float) -> float:
-    """A price that differs from nothing by rounding alone is nothing."""
-    return float(nats) if abs(nats) > ROUNDING else 0.0
-
-
-def _priced_prompt(
-    program: RewardProgram, plan: PromptPlan, base: Sequence[BaseSample], base_log_q: np.ndarray, result: DecodeResult
-) -> PricedPrompt:
-    # Proposals that only a finished text shows to be forbidden belong to the base law as much as all others.
-    drawn = (*result.samples, *result.refused)
-    log_p0 = np.array([s.log_p0 for s in base] + [s.log_p0 for s in drawn])
-    log_q = np.concatenate([base_log_q, [s.log_q for s in drawn]])
-    ratio = balance_log_ratio(log_p0, log_q, len(base), result.particles)
-    # The law is over texts: a base sample that is not valid UTF-8 has none, and p0 is taken given that there is one.
-    ratio[: len(base)][[not sample.is_text for sample in base]] = -np.inf
-    texts = [sample.text for sample in base] + [sample.text for sample in drawn]
-    return PricedPrompt(ratio, score_samples(program, plan, texts).factors)
 
 
 def _pairs(

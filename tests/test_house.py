@@ -17,9 +17,15 @@ MODULES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py
 LANGUAGE = [path for path in MODULES if path.relative_to(ROOT).parts[0] != "runtime"]
 SUPPORT = ROOT / "examples" / "support" / "rules.bylaw"
 HEAVY = ("torch", "transformers", "numpy", "pydantic", "jinja2", "rich", "scipy")
-MODULE_LINES, FUNCTION_LINES = 520, 60
+MODULE_LINES, FUNCTION_LINES = 400, 60
 # What is longer, to be made shorter: these lists may lose entries and get no new ones.
-LONG_MODULES: set[str] = set()
+LONG_MODULES = {
+    "compiler/automata/tokens.py",
+    "runtime/default_model/catalogue.py",
+    "runtime/twist.py",
+    "spec/pattern.py",
+    "spec/sentences.py",
+}
 LONG_FUNCTIONS: dict[str, set[str]] = {}
 # What spec and compiler may import of ours; the runtime may import both.
 ALLOWED = {"spec": ("spec",), "compiler": ("spec", "compiler"), "runtime": LAYERS}
