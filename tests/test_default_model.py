@@ -197,3 +197,17 @@ def test_greedy_replies_end_and_copy_the_order(loaded: tuple[Any, Any]) -> None:
         assert word_count(reply) >= 10
         # A forgotten order number is a planted flaw, so a number may be missing, but never a wrong one.
         assert all(number == item.order for number in re.findall(r"order ([0-9]+)", reply))
+
+
+def test_training_repeats_by_seed(tmp_path: Path) -> None:
+    """Four steps at one thread: the same bytes from one seed, others from another."""
+    pytest.importorskip("torch", reason="training needs the extra `models`")
+    from bylaw.runtime.default_model.train import Settings, train
+
+    def weights(name: str, seed: int) -> bytes:
+        train(Settings(seed=seed, steps=4), tmp_path / name)
+        return (tmp_path / name / "model.safetensors").read_bytes()
+
+    first = weights("one", 0)
+    assert first == weights("two", 0)
+    assert first != weights("other", 1)

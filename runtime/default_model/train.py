@@ -122,7 +122,7 @@ def train(settings: Settings, out: Path, state_file: Path | None = None) -> tupl
     optimizer = build_optimizer(model, settings)
     first_step, earlier = 0, 0.0
     if state_file is not None and state_file.exists():
-        state = torch.load(state_file)
+        state = torch.load(state_file, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first_step, earlier = state["step"], state["seconds"]
