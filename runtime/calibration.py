@@ -236,14 +236,20 @@ def _amount(term: RewardTerm, bound: float) -> str:
 def check_on_fresh_samples(
     program: RewardProgram, plans: Sequence[PromptPlan], results: Sequence[DecodeResult], calibration: Calibration
 ) -> Check:
-    """The budgets under the law, from samples that played no part in finding the multipliers."""
+    """The budgets under the law, from samples that played no part in finding the multipliers.
+
+    The intervals hold both errors, of these samples and of those that the multipliers came from: a law that was solved
+    for on a sample lies as far from its bound as that sample could not tell.
+    """
     problem, _ = budget_problem(program, plans)
     population = regulated_population(program, plans, results, problem)
     moments = population.moments([budget.multiplier for budget in calibration.budgets])
     budgets = []
     for index, (budget, term, share) in enumerate(zip(calibration.budgets, problem.terms, problem.share, strict=True)):
         rate = float(moments.mean[index] - moments.bias[index]) / share
-        error = float(np.sqrt(moments.mean_variance[index, index])) / share
+        own = float(np.sqrt(moments.mean_variance[index, index])) / share
+        solved = (budget.rate_interval.high - budget.rate_interval.low) / (2 * NORMAL_95)
+        error = float(np.hypot(own, solved if budget.multiplier else 0.0))
         interval = _rate_interval(rate, error, moments.freedom * share, term.holds is not None)
         status = _status(budget, interval) if moments.freedom >= ESS_FLOOR else "undetermined"
         budgets.append(replace(budget, rate=rate, rate_interval=interval, status=status))

@@ -142,7 +142,8 @@ class BudgetResult:
 
     In a `Calibration`, `status` is what the solver found. In a `Check` it is `met` (the whole interval of the rate
     keeps the bound), `met within its error` (the bound lies inside the interval), `missed` (the whole interval breaks
-    the bound), or `undetermined` (too few effective samples, or answers that cannot be scored).
+    the bound), or `undetermined` (too few effective samples). There the interval of the rate allows for the error of
+    calibration as well.
     """
 
     term: str

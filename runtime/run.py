@@ -68,7 +68,7 @@ class RunSettings:
     max_tokens: int = 160
     seed: int = 0
     decoder: DecoderName = "sir"
-    calibration_particles: int = 16
+    calibration_particles: int = 32
     temperature: float = 1.0
     prompts_digest: str = ""
 

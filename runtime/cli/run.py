@@ -58,7 +58,7 @@ SMALL_MODEL = 20_000_000
 )
 @click.option(
     "--calibration-particles",
-    default=16,
+    default=32,
     show_default=True,
     type=click.IntRange(2),
     help="Proposals for each prompt in the first round of calibration; doubled in each further round.",
