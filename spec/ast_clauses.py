@@ -54,7 +54,7 @@ class LimitRate(Node):
     condition: Expression
     bound: Bound
     population: Name | None
-    suite: Text | None
+    suite: Text | Name | None
     confidence: Number | None
     span: Span
 
@@ -65,7 +65,7 @@ class LimitAverage(Node):
     value: Expression
     bound: Bound
     population: Name | None
-    suite: Text | None
+    suite: Text | Name | None
     confidence: Number | None
     span: Span
 

@@ -36,9 +36,10 @@ class Binding(Node):
 
 
 class ImportDecl(Node):
-    """`import std.safety version "1.2" as safety with pii_threshold = 0.7`."""
+    """`import std.safety version "1.2" as safety with pii_threshold = 0.7`; `include` also puts its rules in force."""
 
     annotations: tuple[Annotation, ...]
+    is_include: bool
     name: Name
     version: Text | None
     alias: Name | None
@@ -122,6 +123,23 @@ class LexiconDecl(Node):
     name: Name
     description: Text | None
     value: LexiconExpression
+    span: Span
+
+
+class SuiteFile(Node):
+    """`file "prompts.jsonl"`: one JSON object with a `prompt` a line."""
+
+    path: Text
+    span: Span
+
+
+class SuiteDecl(Node):
+    """`suite benign "everyday questions" = file "benign.jsonl"`: prompts that limits, calibration and audits share."""
+
+    annotations: tuple[Annotation, ...]
+    name: Name
+    description: Text | None
+    value: ListLiteral | SuiteFile
     span: Span
 
 
@@ -255,6 +273,7 @@ Item: TypeAlias = (
     | LevelsDecl
     | ParamDecl
     | LexiconDecl
+    | SuiteDecl
     | ConceptDecl
     | DefineDecl
     | RuleDecl

@@ -26,9 +26,10 @@ class Times(Node):
 
 
 class Among(Node):
-    """Which members of a set are found: `any of`, `all of`, `none of`."""
+    """Which members of a set are found: `any of`, `all of`, `none of`; `in_order` for `all of ... in order`."""
 
     choice: Choice
+    in_order: bool
     span: Span
 
 

@@ -1,7 +1,8 @@
 """Catalogs without registries: a folder is the table.
 
 The name of a file is the key, names are listed without importing, an unknown name is an error with a suggestion.
-A new predicate or unit is one new file that defines `PREDICATE` or `UNIT`; nothing else has to be edited.
+A new predicate, unit or function is one new file that defines `PREDICATE`, `UNIT` or `FUNCTION`; nothing else has to be
+edited.
 """
 
 from __future__ import annotations
@@ -12,11 +13,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from bylaw.spec.expression import Extent, Matcher
 from bylaw.spec.machine import CountingMachine
 from bylaw.spec.pattern import Node as PatternNode
+
+ParameterKind: TypeAlias = Literal["text", "number"]
+ResultKind: TypeAlias = Literal["number", "text", "boolean"]
+Argument: TypeAlias = str | float
+Value: TypeAlias = float | str | bool
+
+
+class NoValue(Exception):
+    """A function has no value for these arguments; `reason` says why, in words for the author."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class UnknownName(LookupError):
@@ -45,13 +59,18 @@ class PredicateExample:
     holds: bool
 
 
+def _usable(_: object) -> None:
+    """The `refuse` of an entry that takes everything of the right kind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Predicate:
     """One yes-or-no question about a text.
 
     `find` gives the extents that show that it holds, nothing when it does not; `language` the same as a regular
     language for one matcher (or for none), or None where it is not regular. `takes_matchers` says whether the predicate
-    looks for something. `summary` is one line for the author.
+    looks for something. `summary` is one line for the author. `refuse` says why a matcher cannot be used, None when it
+    can.
     """
 
     summary: str
@@ -59,6 +78,7 @@ class Predicate:
     find: Callable[[str, Matcher | None], tuple[Extent, ...]]
     language: Callable[[Matcher | None], Language | None]
     examples: tuple[PredicateExample, ...]
+    refuse: Callable[[Matcher], str | None] = _usable
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +100,41 @@ class Unit:
     examples: tuple[UnitExample, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a function takes: `name` is what the author may write before the argument."""
+
+    name: str
+    kind: ParameterKind
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionExample:
+    """Arguments of a function and its value for them."""
+
+    arguments: tuple[Argument, ...]
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A number, text or yes-or-no answer that is computed from texts and numbers.
+
+    `value` takes one argument a parameter and raises NoValue where there is no value: what depends on it is then
+    unscored, with that reason. `refuse` looks at the arguments that are known when a policy is checked (None: not known
+    yet) and says why they cannot be used, None when they can. `summary` is one line for the author.
+    """
+
+    summary: str
+    parameters: tuple[Parameter, ...]
+    result: ResultKind
+    value: Callable[..., Value]
+    examples: tuple[FunctionExample, ...]
+    refuse: Callable[[tuple[Argument | None, ...]], str | None] = _usable
+
+
 def names(folder: str) -> tuple[str, ...]:
-    """The keys of a catalog (`predicates` or `units`), in alphabetical order, without importing any of them."""
+    """The keys of a catalog (`predicates`, `units`, `functions`), in alphabetical order, without importing any."""
     return tuple(sorted(p.stem for p in (Path(__file__).parent / folder).glob("*.py") if not p.stem.startswith("_")))
 
 
@@ -93,6 +146,11 @@ def predicate(name: str) -> Predicate:
 def unit(name: str) -> Unit:
     """The unit in `units/<name>.py`. Raises UnknownName."""
     return _load("units", "countable unit", name).UNIT  # type: ignore[no-any-return]
+
+
+def function(name: str) -> Function:
+    """The function in `functions/<name>.py`. Raises UnknownName."""
+    return _load("functions", "function", name).FUNCTION  # type: ignore[no-any-return]
 
 
 def nearest(name: str, known: tuple[str, ...]) -> str | None:

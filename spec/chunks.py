@@ -34,7 +34,7 @@ _REST = (
 _TOKEN = re.compile(_REST + _PATTERN, re.MULTILINE | re.DOTALL)
 _TOKEN_BUT_PATTERN = re.compile(_REST, re.MULTILINE | re.DOTALL)
 _DECLARATION = re.compile(
-    r"(?:policy|import|levels|param|lexicon|concept|topic|define|rule|exception|apply|examples|test)"
+    r"(?:policy|import|include|levels|param|lexicon|suite|concept|topic|define|rule|exception|apply|examples|test)"
     r"[ \t\r\n]+(?!(?:must|should|may|need|is|are|has|and|or|contains?|mentions?|expresses)\b)[A-Za-z_\"'\u2018-\u201f]"
 )
 # Control, bidirectional and invisible characters; tab, line feed and the joiners of ordinary words stay.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from bylaw.spec import ast, catalog
+from bylaw.spec.definitions import Place
 from bylaw.spec.errors import Fix, Label
 from bylaw.spec.expression import (
     Arithmetic,
@@ -57,7 +58,7 @@ class _Rule:
 
     @property
     def sentences(self) -> Sentences:
-        return Sentences(self.scope, self.messages)
+        return Sentences(Place(self.scope), self.messages)
 
     def regulators(self) -> list[Regulator]:
         name = self.rule.name.text

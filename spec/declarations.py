@@ -8,7 +8,7 @@ from math import prod
 from types import MappingProxyType
 
 from bylaw.spec import ast, catalog
-from bylaw.spec.definitions import TOP, Binding, Place
+from bylaw.spec.definitions import Binding, Place
 from bylaw.spec.errors import Fix, Label
 from bylaw.spec.expression import Matcher, Phrase
 from bylaw.spec.scope import DEFAULT_LEVELS, SUBJECTS, Messages, Named, ParameterValue, Scope, Unresolved
@@ -41,7 +41,7 @@ def build_scope(module: ast.Module, messages: Messages) -> Scope:
     for item in module.items:
         if isinstance(item, ast.LexiconDecl):
             try:
-                found = _lexicon(item.value, Sentences(scope, messages))
+                found = _lexicon(item.value, Sentences(Place(scope), messages))
             except Unresolved:
                 # Known, so that its uses are not called unknown names; the file is refused already.
                 found = ()
@@ -119,7 +119,7 @@ def _parameter(item: ast.ParamDecl, scope: Scope, messages: Messages) -> Paramet
         case "boolean", ast.Bool(truth):
             value = truth
         case "list of text", ast.ListLiteral(items) if all(isinstance(i, (ast.Text, ast.Pattern)) for i in items):
-            value = Sentences(scope, messages).matchers(item.default)
+            value = Sentences(Place(scope), messages).matchers(item.default)
         case _:
             raise messages.failure("P105", f"the value of `{item.name.text}` is not a {kind}", item.default.span)
     _check_allowed(item, value, messages)
@@ -205,9 +205,9 @@ def _check_definition(definition: ast.DefineDecl, scope: Scope, messages: Messag
     first: Messages | None = None
     for values in product(*choices):
         attempt = Messages(unfolded=messages.unfolded, cyclic=messages.cyclic)
-        bindings = {p.name.text: Binding(value, TOP) for p, value in zip(parameters, values, strict=True)}
+        bindings = {p.name.text: Binding(value, Place(scope)) for p, value in zip(parameters, values, strict=True)}
         try:
-            Sentences(scope, attempt, Place(bindings, (definition.name.text,))).check(definition.body)
+            Sentences(Place(scope, bindings, (definition.name.text,)), attempt).check(definition.body)
         except Unresolved:
             first = first or attempt
         else:

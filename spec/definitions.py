@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from bylaw.spec import ast
 from bylaw.spec.errors import Label
@@ -20,24 +21,19 @@ class Binding:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a sentence stands: inside which definitions, with which arguments."""
+    """Where a sentence stands: in which file (`scope`), inside which definitions, with which arguments."""
 
-    bindings: Mapping[str, Binding]
+    scope: Scope
+    bindings: Mapping[str, Binding] = field(default_factory=lambda: MappingProxyType({}))
     unfolding: tuple[str, ...] = ()
     depth: int = 0
 
     def deeper(self, depth: int) -> Place:
         """The same place, reached from a sentence that is already `depth` deep."""
-        return self if depth <= self.depth else Place(self.bindings, self.unfolding, depth)
+        return self if depth <= self.depth else replace(self, depth=depth)
 
 
-TOP = Place({})
-"""A sentence that stands in a rule."""
-
-
-def unfold(
-    expression: ast.Path | ast.Call, place: Place, scope: Scope, messages: Messages
-) -> tuple[ast.Expression, Place] | None:
+def unfold(expression: ast.Path | ast.Call, place: Place, messages: Messages) -> tuple[ast.Expression, Place] | None:
     """The body of a definition, or the argument that a name is bound to, and where it stands; None for other names.
 
     Raises Unresolved for a definition that uses itself (P109), wrong arguments (P110) and definitions that nest too
@@ -47,7 +43,7 @@ def unfold(
     bound = place.bindings.get(name.text)
     if bound is not None and isinstance(expression, ast.Path):
         return bound.value, bound.place.deeper(place.depth)
-    definition = scope.definitions.get(name.text)
+    definition = place.scope.definitions.get(name.text)
     if definition is None:
         return None
     if name.text in messages.cyclic:
@@ -63,7 +59,7 @@ def unfold(
         note = f"definitions may nest {DEEPEST_UNFOLDING} deep, counted in the parts of their sentences"
         raise messages.failure("P006", f"`{name.text}` is nested too deeply", name.span, notes=(note,))
     bindings = _bind(definition, expression, place, messages)
-    return definition.body, Place(bindings, (*place.unfolding, name.text), place.depth + height)
+    return definition.body, Place(place.scope, bindings, (*place.unfolding, name.text), place.depth + height)
 
 
 def _bind(definition: ast.DefineDecl, use: ast.Path | ast.Call, place: Place, messages: Messages) -> dict[str, Binding]:
@@ -92,7 +88,7 @@ def _bind(definition: ast.DefineDecl, use: ast.Path | ast.Call, place: Place, me
                 use.span,
                 secondary=(Label(parameter.span, "declared here"),),
             )
-        bound[parameter.name.text] = Binding(parameter.default, TOP)
+        bound[parameter.name.text] = Binding(parameter.default, Place(place.scope))
     return bound
 
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # source.py raises SourceError, so it is the one that imports
-    from bylaw.spec.source import Source, Span
+    from bylaw.spec.source import Location, Source, Span
 
 CODES: Mapping[str, str] = MappingProxyType(
     {
@@ -55,10 +55,20 @@ CODES: Mapping[str, str] = MappingProxyType(
         "P302": "a permission lifts nothing",
         "P401": "hard rules can never hold together",
         "P402": "whether hard rules can hold together was not decided",
+        "P404": "square brackets hold a word where they mean single characters",
+        "P405": "an anchor of a pattern belongs to one alternative only",
+        "P406": "a dot of a pattern that looks like a domain stands for any character",
+        "P407": "an alternative of a pattern is empty, or the pattern is found in every text",
+        "P408": "a part of a pattern changes nothing",
         "P501": "an example is not what it says",
         "P502": "an example cannot be decided",
         "P503": "an example does not end with a response",
         "P601": "a file has no rules",
+        "P602": "a text that is looked for has a blank at an end",
+        "P603": "a word is written with letters of two scripts that look alike",
+        "P604": "an entry of a list stands there twice",
+        "P611": "a comment that silences a warning is not complete",
+        "P612": "a comment silences nothing",
         "P701": "a rule cannot be enforced on a prompt",
         "P702": "no text obeys the hard rules of a prompt",
         "P703": "the model cannot meet a budget",
@@ -176,7 +186,7 @@ def to_json(diagnostic: Diagnostic, source: Source) -> dict[str, Any]:
         "code": diagnostic.code,
         "severity": str(diagnostic.severity),
         "message": diagnostic.message,
-        "path": source.path,
+        "path": place(source, diagnostic.primary.span)[0],
         "primary": _label_json(diagnostic.primary, source),
         "secondary": [_label_json(label, source) for label in diagnostic.secondary],
         "notes": list(diagnostic.notes),
@@ -189,6 +199,11 @@ def to_json(diagnostic: Diagnostic, source: Source) -> dict[str, Any]:
             "safe": fix.safe,
         },
     }
+
+
+def place(source: Source, span: Span) -> tuple[str, Location]:
+    """Return the path of the file that a span lies in, and its lines and columns there."""
+    return source.path, source.location(span)
 
 
 def visible(text: str) -> str:
@@ -274,7 +289,7 @@ def _marks(label: Label, is_primary: bool, source: Source, line: int) -> str:
 
 
 def _span_json(span: Span, source: Source) -> dict[str, int]:
-    location = source.location(span)
+    _, location = place(source, span)
     return {
         "start": span.start,
         "end": span.end,

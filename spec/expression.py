@@ -50,12 +50,15 @@ Matcher: TypeAlias = Phrase | Regex
 
 
 # ------------------------------------------------------------------------------------------------------------- texts
-MessageRole: TypeAlias = Literal["response", "prompt", "system", "developer", "conversation"]
+MessageRole: TypeAlias = Literal["response", "prompt", "system", "developer", "conversation", "it"]
 
 
 @dataclass(frozen=True)
 class MessageText(Node):
-    """The text of the response (the last assistant message), of the prompt (the last user message before it), ..."""
+    """The text of the response (the last assistant message), of the prompt (the last user message before it), ...
+
+    `it` is the text of the part or the event that the quantifier around it goes through.
+    """
 
     role: MessageRole
     op: Literal["message"] = "message"
@@ -63,7 +66,8 @@ class MessageText(Node):
 
 @dataclass(frozen=True)
 class Fact(Node):
-    """A named fact that comes with a transcript, such as `meta.topic`."""
+    """A named fact that comes with a transcript, such as `meta.topic`; `it.to` is an argument of the tool call that the
+    quantifier around it goes through."""
 
     path: str
     op: Literal["fact"] = "fact"
@@ -88,7 +92,63 @@ class Continued(Node):
     op: Literal["continued"] = "continued"
 
 
-TextExpression: TypeAlias = MessageText | Fact | TextConstant | Continued
+@dataclass(frozen=True)
+class PartOf(Node):
+    """One part of a text: `unit` is a file name in `spec/units`, `index` counts from 1, below zero from the end.
+
+    A part that is not there is the empty text.
+    """
+
+    unit: str
+    index: int
+    subject: TextExpression
+    op: Literal["part"] = "part"
+
+
+@dataclass(frozen=True)
+class TextCall(Node):
+    """A function of the catalog whose value is a text. `function` is a file name in `spec/functions`."""
+
+    function: str
+    arguments: tuple[TextExpression | NumberExpression, ...]
+    op: Literal["text_call"] = "text_call"
+
+
+TextExpression: TypeAlias = MessageText | Fact | TextConstant | Continued | PartOf | TextCall
+
+
+# --------------------------------------------------------------------------------------------- concepts and events
+@dataclass(frozen=True)
+class Concept(Node):
+    """What a text can express, or be about (`is_topic`), as its author defined it.
+
+    `like` and `unlike` are texts that do and do not; a score at or above `threshold` means that a text does.
+    `scorer` says what gives the score (None: whatever the run uses), with an argument for it.
+    """
+
+    name: str
+    meaning: str
+    is_topic: bool = False
+    like: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
+    scorer: str | None = None
+    scorer_argument: str | None = None
+    threshold: float = 0.5
+    distinct_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EventSelector(Node):
+    """Events of a conversation: tool calls, outputs of tools, or messages.
+
+    `tools` are their names (empty: any tool), `role` who speaks (messages only); `where` is said of each event, as
+    `it` and, for the arguments of a call, as facts `it.NAME`.
+    """
+
+    kind: Literal["call", "output", "message"]
+    tools: tuple[str, ...] = ()
+    role: str | None = None
+    where: BooleanExpression | None = None
 
 
 # ----------------------------------------------------------------------------------------------------------- numbers
@@ -137,7 +197,62 @@ class Arithmetic(Node):
     op: Literal["arithmetic"] = "arithmetic"
 
 
-NumberExpression: TypeAlias = NumberConstant | NumberFact | Count | Occurrences | Arithmetic
+@dataclass(frozen=True)
+class FoundAmong(Node):
+    """How many of the matchers are found at least once."""
+
+    predicate: Literal["contain", "mention"]
+    subject: TextExpression
+    matchers: tuple[Matcher, ...]
+    op: Literal["found_among"] = "found_among"
+
+
+@dataclass(frozen=True)
+class NumberCall(Node):
+    """A function of the catalog whose value is a number."""
+
+    function: str
+    arguments: tuple[TextExpression | NumberExpression, ...]
+    op: Literal["number_call"] = "number_call"
+
+
+@dataclass(frozen=True)
+class ConceptScore(Node):
+    """How strongly a text expresses a concept, from 0 to 1."""
+
+    concept: Concept
+    subject: TextExpression
+    op: Literal["score"] = "score"
+
+
+@dataclass(frozen=True)
+class EventCount(Node):
+    """How many such events a conversation has."""
+
+    selector: EventSelector
+    op: Literal["event_count"] = "event_count"
+
+
+@dataclass(frozen=True)
+class Rank(Node):
+    """`prefer A over B over C`: 0 when A holds, else -1 when B holds, else -2 when C does, else -3."""
+
+    alternatives: tuple[BooleanExpression, ...]
+    op: Literal["rank"] = "rank"
+
+
+NumberExpression: TypeAlias = (
+    NumberConstant
+    | NumberFact
+    | Count
+    | Occurrences
+    | Arithmetic
+    | FoundAmong
+    | NumberCall
+    | ConceptScore
+    | EventCount
+    | Rank
+)
 
 
 # ---------------------------------------------------------------------------------------------------------- booleans
@@ -161,7 +276,9 @@ class BooleanFact(Node):
 class Holds(Node):
     """A predicate of the catalog holds for a text. `predicate` is a file name in `spec/predicates`.
 
-    With several matchers, `quantity` says whether any or all of them have to be found.
+    With several matchers, `quantity` says whether any or all of them have to be found; `in_order` that each is found
+    after the one before it. `argument` takes the place of the matchers where what is looked for comes with the
+    conversation.
     """
 
     predicate: str
@@ -169,6 +286,8 @@ class Holds(Node):
     matchers: tuple[Matcher, ...] = ()
     quantity: Literal["any", "all"] = "any"
     extent: Extent | None = None
+    argument: TextExpression | None = None
+    in_order: bool = False
     op: Literal["holds"] = "holds"
 
 
@@ -207,7 +326,51 @@ class Not(Node):
     op: Literal["not"] = "not"
 
 
-BooleanExpression: TypeAlias = BooleanConstant | BooleanFact | Holds | Compare | And | Or | Not
+@dataclass(frozen=True)
+class BooleanCall(Node):
+    """A function of the catalog that is true or false."""
+
+    function: str
+    arguments: tuple[TextExpression | NumberExpression, ...]
+    extent: Extent | None = None
+    op: Literal["boolean_call"] = "boolean_call"
+
+
+@dataclass(frozen=True)
+class EachPart(Node):
+    """`item` holds for every part, or for some part, of a text; inside it, the part is `it`."""
+
+    quantity: Literal["every", "some"]
+    unit: str
+    subject: TextExpression
+    item: BooleanExpression
+    extent: Extent | None = None
+    op: Literal["each_part"] = "each_part"
+
+
+@dataclass(frozen=True)
+class EachEvent(Node):
+    """`item` holds for every such event, or for some of them; inside it, the event is `it`."""
+
+    quantity: Literal["every", "some"]
+    selector: EventSelector
+    item: BooleanExpression
+    extent: Extent | None = None
+    op: Literal["each_event"] = "each_event"
+
+
+@dataclass(frozen=True)
+class Neighbour(Node):
+    """Some such event stands before (or after) the event that the quantifier around this goes through."""
+
+    side: Literal["before", "after"]
+    selector: EventSelector
+    op: Literal["neighbour"] = "neighbour"
+
+
+BooleanExpression: TypeAlias = (
+    BooleanConstant | BooleanFact | Holds | Compare | And | Or | Not | BooleanCall | EachPart | EachEvent | Neighbour
+)
 Expression: TypeAlias = BooleanExpression | NumberExpression | TextExpression
 
 
@@ -220,8 +383,22 @@ def children(expression: Expression) -> tuple[Expression, ...]:
             return (item,)
         case Compare(_, left, right) | Arithmetic(_, left, right):
             return (left, right)
-        case Count(_, subject) | Occurrences(_, subject) | Holds(_, subject):
+        case Holds(_, subject):
+            return (subject,) if expression.argument is None else (subject, expression.argument)
+        case Count(_, subject) | Occurrences(_, subject) | FoundAmong(_, subject) | ConceptScore(_, subject):
             return (subject,)
+        case PartOf(_, _, subject):
+            return (subject,)
+        case TextCall(_, arguments) | NumberCall(_, arguments) | BooleanCall(_, arguments):
+            return arguments
+        case Rank(alternatives):
+            return alternatives
+        case EachPart(_, _, subject, item):
+            return (subject, item)
+        case EachEvent(_, selector, item):
+            return (item,) if selector.where is None else (item, selector.where)
+        case Neighbour(_, selector) | EventCount(selector):
+            return () if selector.where is None else (selector.where,)
         case _:
             return ()
 
@@ -234,9 +411,11 @@ def walk(expression: Expression) -> Iterator[Expression]:
 
 
 def reads_response(expression: Expression) -> bool:
-    """Whether the value can depend on what the model answers."""
+    """Whether the value can depend on what the model answers or does."""
     return any(
-        isinstance(part, Continued) or (isinstance(part, MessageText) and part.role in ("response", "conversation"))
+        isinstance(part, Continued)
+        or (isinstance(part, MessageText) and part.role in ("response", "conversation"))
+        or any(_is_made_by_the_model(selector) for selector in selectors(part))
         for part in walk(expression)
     )
 
@@ -244,10 +423,24 @@ def reads_response(expression: Expression) -> bool:
 def reads_context(expression: Expression) -> bool:
     """Whether the value can depend on what was there before the answer: other messages, or facts."""
     return any(
-        isinstance(part, (Fact, NumberFact, BooleanFact, Continued))
-        or (isinstance(part, MessageText) and part.role != "response")
+        isinstance(part, Continued)
+        or (isinstance(part, (Fact, NumberFact, BooleanFact)) and not part.path.startswith("it."))
+        or (isinstance(part, MessageText) and part.role not in ("response", "it"))
+        or bool(selectors(part))
         for part in walk(expression)
     )
+
+
+def selectors(expression: Expression) -> tuple[EventSelector, ...]:
+    """The events that an expression itself goes through or counts, apart from what is inside it."""
+    match expression:
+        case EachEvent(_, selector) | Neighbour(_, selector) | EventCount(selector):
+            return (selector,)
+    return ()
+
+
+def _is_made_by_the_model(selector: EventSelector) -> bool:
+    return selector.kind == "call" or (selector.kind == "message" and selector.role in (None, "assistant"))
 
 
 def same(left: Expression | None, right: Expression | None) -> bool:

@@ -49,6 +49,9 @@ def _item(value: ast.Item) -> str:
             return _param(value)
         case ast.LexiconDecl():
             return f"lexicon {value.name.text}{_after(value.description)} = {_lexicon(value.value)}"
+        case ast.SuiteDecl(_, name, description, source):
+            what = f"file {quoted(source.path)}" if isinstance(source, ast.SuiteFile) else literal(source)
+            return f"suite {name.text}{_after(description)} = {what}"
         case ast.ConceptDecl():
             return _concept(value)
         case ast.DefineDecl():
@@ -73,7 +76,8 @@ def _item(value: ast.Item) -> str:
 def _import(value: ast.ImportDecl) -> str:
     version = f" version {quoted(value.version)}" if value.version else ""
     bindings = ", ".join(f"{binding.name.text} = {literal(binding.value)}" for binding in value.bindings)
-    return f"import {value.name.text}{version}{_alias(value.alias)}{f' with {bindings}' if bindings else ''}"
+    word = "include" if value.is_include else "import"
+    return f"{word} {value.name.text}{version}{_alias(value.alias)}{f' with {bindings}' if bindings else ''}"
 
 
 def _param(value: ast.ParamDecl) -> str:
@@ -182,7 +186,9 @@ def _plain_clause(
 
 def _budget(value: ast.LimitRate | ast.LimitAverage) -> str:
     population = f" of {value.population.text}" if value.population else ""
-    suite = f" over suite {quoted(value.suite)}" if value.suite else ""
+    suite = ""
+    if value.suite is not None:
+        suite = f" over suite {quoted(value.suite) if isinstance(value.suite, ast.Text) else value.suite.text}"
     confidence = f" with confidence {number(value.confidence)}" if value.confidence else ""
     return f"{bound(value.bound)}{population}{suite}{confidence}"
 

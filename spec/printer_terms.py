@@ -220,7 +220,8 @@ def _found(value: ast.Contains | ast.Mentions) -> str:
         case ast.Times():
             return f"{what} {bound(value.amount.bound)} times"
         case ast.Among():
-            return f"{value.amount.choice} of {what}"
+            ordered = " in order" if value.amount.in_order else ""
+            return f"{value.amount.choice} of {what}{ordered}"
         case ast.CountAmong():
             return f"{bound(value.amount.bound)} of {what}"
 

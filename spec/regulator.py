@@ -5,11 +5,41 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bylaw.spec.expression import BooleanExpression, Extent, NumberExpression
+from bylaw.spec.expression import BooleanExpression, Concept, Extent, NumberExpression
 from bylaw.spec.trace import FactValue, Message
 
 Modality = Literal["must", "must not", "should", "should not", "may", "need not", "prefer", "limit"]
 Sense = Literal["at most", "at least", "exactly"]
+ExampleVerdict = Literal["complies", "violates", "skips", "waived"]
+Action = Literal["block", "rewrite", "redact", "regenerate", "ask"]
+
+
+@dataclass(frozen=True, slots=True)
+class Waivability:
+    """Who may lift a rule besides its own level and stronger ones: the levels in `by`, anybody where context is enough
+    (`implicitly`), or nobody at all (`never`)."""
+
+    by: tuple[str, ...] = ()
+    implicitly: bool = False
+    never: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OnViolation:
+    """What a runtime does with an answer that breaks the rule, and what it tells the user."""
+
+    action: Action
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Prompts that limits, calibration and audits share, by the text of the last user message."""
+
+    name: str
+    prompts: tuple[str, ...]
+    extent: Extent
+    description: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +49,8 @@ class Regulator:
     `obligation` (must, should and their negations) is what has to hold, with the negation of `must not` already
     inside; for `may` and `need not` it is what is permitted. `value` is what `prefer` raises (weights carry the sign)
     and what `limit` bounds; a limit on how often something happens has `event` instead.
-    `condition` is `when` and not `unless`; None means always. Weights are in nats.
+    `condition` is `when` and not `unless`; None means always. Weights are in nats. `suite` is where a
+    limit is measured.
     """
 
     id: str
@@ -38,17 +69,36 @@ class Regulator:
     sense: Sense = "at most"
     bound: float | None = None
     confidence: float | None = None
+    suite: str | None = None
+    sources: tuple[str, ...] = ()
+    waivable: Waivability = Waivability()
+    overrides: tuple[str, ...] = ()
+    on_violation: OnViolation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyException:
+    """Where a rule, or another exception, does not count. `condition` None means nowhere that it counts."""
+
+    name: str
+    target: str
+    level: str
+    extent: Extent
+    condition: BooleanExpression | None = None
+    title: str | None = None
+    because: str | None = None
+    waivable: Waivability = Waivability()
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyExample:
-    """A text or conversation that the author says complies with, or violates, a rule.
+    """A text or conversation that the author says complies with, violates, skips or is waived from a rule.
 
     A text alone (`is_text`) is the response; what the conversation before it would have said is then unknown.
     """
 
     rule: str
-    verdict: Literal["complies", "violates", "skips"]
+    verdict: ExampleVerdict
     messages: tuple[Message, ...]
     extent: Extent
     facts: tuple[tuple[str, FactValue], ...] = ()
@@ -57,11 +107,37 @@ class PolicyExample:
 
 
 @dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a `test` expects after its first `steps` messages; without names it is about every rule."""
+
+    verdict: ExampleVerdict
+    rules: tuple[str, ...]
+    steps: int
+    extent: Extent
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyTest:
+    """A conversation with expectations in between."""
+
+    title: str
+    messages: tuple[Message, ...]
+    expectations: tuple[Expectation, ...]
+    extent: Extent
+    facts: tuple[tuple[str, FactValue], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RegulatorSet:
-    """A whole policy, resolved. `levels` run from the strongest to the weakest."""
+    """A whole policy, resolved, before it is settled which rule lifts which. `levels` run from the strongest to the
+    weakest."""
 
     policy: str
     version: str
     levels: tuple[str, ...]
     regulators: tuple[Regulator, ...]
     examples: tuple[PolicyExample, ...]
+    exceptions: tuple[PolicyException, ...] = ()
+    tests: tuple[PolicyTest, ...] = ()
+    suites: tuple[Suite, ...] = ()
+    concepts: tuple[Concept, ...] = ()

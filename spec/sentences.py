@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Literal, cast
 
 from bylaw.spec import ast, lookup
-from bylaw.spec.definitions import TOP, Place, unfold
+from bylaw.spec.definitions import Place, unfold
 from bylaw.spec.expression import (
     And,
     Arithmetic,
@@ -67,11 +67,15 @@ _BOUNDS: Mapping[type, Operator] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Sentences:
-    """Resolves the sentences of one file; `place` tells which definition is being unfolded."""
+    """Resolves sentences; `place` tells in which file they stand and which definition is being unfolded."""
 
-    scope: Scope
+    place: Place
     messages: Messages
-    place: Place = TOP
+
+    @property
+    def scope(self) -> Scope:
+        """What the sentences may refer to by name."""
+        return self.place.scope
 
     # ------------------------------------------------------------------------------------------------- booleans
     def truth(self, expression: ast.Expression) -> BooleanExpression:
@@ -363,7 +367,7 @@ class Sentences:
                 self.truth(expression)
 
     def _unfolded(self, expression: ast.Path | ast.Call) -> tuple[Sentences, ast.Expression] | None:
-        found = unfold(expression, self.place, self.scope, self.messages)
+        found = unfold(expression, self.place, self.messages)
         return None if found is None else (replace(self, place=found[1]), found[0])
 
     def _wrong_name(self, expression: ast.Path | ast.Call, what: str) -> Unresolved:

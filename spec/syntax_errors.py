@@ -31,11 +31,13 @@ _CLAUSES = words(
 _SENTENCE_STARTS = words(
     "when unless because source overrides waivable not enforce on limit prefer complies violates skips waived"
 )
-_DECLARATIONS = words("IMPORT LEVELS PARAM LEXICON CONCEPT_KIND DEFINE RULE EXCEPTION APPLY EXAMPLES TEST AT POLICY")
+_DECLARATIONS = words(
+    "IMPORT_KIND LEVELS PARAM LEXICON SUITE CONCEPT_KIND DEFINE RULE EXCEPTION APPLY EXAMPLES TEST AT POLICY"
+)
 
 # What to say when all of the first set may come next; the second set is then said as well.
 _PHRASES: tuple[tuple[frozenset[str], frozenset[str], str], ...] = (
-    (frozenset(("RULE", "IMPORT")), _DECLARATIONS, "a declaration such as `rule` or `concept`"),
+    (frozenset(("RULE", "IMPORT_KIND")), _DECLARATIONS, "a declaration such as `rule` or `concept`"),
     (frozenset(("WHEN", "BECAUSE", "LIMIT")), _CLAUSES | _NOUNS | _RULE_WORDS, "another sentence of the rule"),
     (frozenset(("RBRACE",)), frozenset(), "`}`"),
     (frozenset(("RPAR",)), frozenset(), "`)`"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -12,27 +13,57 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one side said."""
+    """One event of a conversation: what one side said, a tool call of the assistant, or what a tool gave back.
+
+    A call has a `tool` and `arguments` (pairs of name and value) and the role `assistant`; its content is the values of
+    its arguments, one to a line, as `tool_call` writes them. What a tool gave back has the role `tool` and its name.
+    """
 
     role: str
     content: str
+    tool: str = ""
+    arguments: tuple[tuple[str, FactValue], ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """`call`, `output` or `message`."""
+        if self.role == "tool":
+            return "output"
+        return "call" if self.tool else "message"
+
+
+def tool_call(tool: str, arguments: Mapping[str, FactValue]) -> Message:
+    """A call of a tool by the assistant."""
+    content = "\n".join(written(value) for value in arguments.values())
+    return Message("assistant", content, tool, tuple(arguments.items()))
+
+
+def written(value: FactValue) -> str:
+    """A fact as a person would write it: `true`, `12`, `0.5`; a text as it is."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if math.isfinite(value) and value == int(value) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
     """Messages in order, and facts by dotted name (`meta.topic`).
 
-    The response is the last message when the assistant wrote it; the prompt is the last user message before it.
+    The response is the last message when the assistant said it (a tool call is no response); the prompt is the last
+    user message before it. `scores` holds what is known of concepts: (concept, text) -> score from 0 to 1.
     """
 
     messages: tuple[Message, ...]
     facts: Mapping[str, FactValue] = field(default_factory=lambda: MappingProxyType({}))
     id: str = ""
+    scores: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def response(self) -> str | None:
         last = self.messages[-1] if self.messages else None
-        return last.content if last is not None and last.role == "assistant" else None
+        return last.content if last is not None and last.role == "assistant" and not last.tool else None
 
     def text(self, role: str) -> str | None:
         """The text that a rule means by `response`, `prompt`, `system`, `developer` or `conversation`.
@@ -52,4 +83,4 @@ class Trace:
 
     def answered(self, response: str) -> Trace:
         """This conversation with one more assistant message."""
-        return Trace((*self.messages, Message("assistant", response)), self.facts, self.id)
+        return Trace((*self.messages, Message("assistant", response)), self.facts, self.id, self.scores)

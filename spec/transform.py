@@ -197,7 +197,10 @@ class TreeBuilder(TermBuilder):
         )
 
     population = passed("population")
-    suite = passed("suite")
+
+    def suite(self, children: Children, span: Span) -> Part:
+        return Part("suite", children[0] if isinstance(children[0], ast.Text) else name_of(children[0]))
+
     confidence = passed("confidence")
 
     def _limit_parts(self, children: Children) -> tuple[Any, Any, Any]:
@@ -285,9 +288,9 @@ class TreeBuilder(TermBuilder):
 
     def import_decl(self, children: Children, span: Span) -> ast.ImportDecl:
         bindings = part(children, "bindings") or ()
-        return ast.ImportDecl(
-            (), name_of(children[0]), part(children, "version"), part(children, "alias"), bindings, span
-        )
+        is_include = children[0].text == "include"
+        version, alias = part(children, "version"), part(children, "alias")
+        return ast.ImportDecl((), is_include, name_of(children[1]), version, alias, bindings, span)
 
     def levels_decl(self, children: Children, span: Span) -> ast.LevelsDecl:
         names = [self._declared(token, "level") for token in children if token.type == "NAME"]
@@ -307,6 +310,13 @@ class TreeBuilder(TermBuilder):
         name, *rest = children
         description = folded(rest[0]) if isinstance(rest[0], ast.Text) else None
         return ast.LexiconDecl((), self._declared(name, "lexicon"), description, rest[-1], span)
+
+    suite_file = single(ast.SuiteFile)
+
+    def suite_decl(self, children: Children, span: Span) -> ast.SuiteDecl:
+        name, *rest = children
+        description = folded(rest[0]) if isinstance(rest[0], ast.Text) else None
+        return ast.SuiteDecl((), self._declared(name, "suite"), description, rest[-1], span)
 
     def like(self, children: Children, span: Span) -> ast.Like:
         return ast.Like(children[0], part(children, "note"), span)

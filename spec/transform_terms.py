@@ -244,7 +244,15 @@ class TermBuilder:
 
     def find_among(self, children: Children, span: Span) -> ast.Contains | ast.Mentions:
         choice = ast.Choice(children[1].text.split()[0])
-        return _finder(children[0])(children[2], ast.Among(choice, children[1].span), span)
+        ordered = part(children, "in_order")
+        if ordered is not None and choice is not ast.Choice.ALL:
+            message = f"`{choice} of ... in order` has no meaning"
+            self.report("P005", message, Label(ordered), "only `all of` a list can come in order")
+        is_ordered = ordered is not None
+        return _finder(children[0])(children[2], ast.Among(choice, is_ordered, children[1].span), span)
+
+    def in_order(self, children: Children, span: Span) -> Part:
+        return Part("in_order", span)
 
     def find_count(self, children: Children, span: Span) -> ast.Contains | ast.Mentions:
         bound = children[1]

@@ -1,0 +1,1 @@
+"""What can be computed from texts and numbers: one file each, see `bylaw.spec.catalog.Function`."""
