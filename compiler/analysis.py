@@ -1,259 +1,164 @@
-"""Static analysis: what can be told about a policy before anything runs.
-
-Examples are checked against the reference evaluator. Hard rules that can never hold together are found by automata,
-with the smallest set that conflicts and the shortest text that shows it.
-"""
+"""Examples and tests of a policy, checked against the reference evaluator whenever the policy is."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
-from bylaw.compiler.evaluate import Verdict, evaluate_term, truth
 from bylaw.compiler.program import RewardProgram, RewardTerm
+from bylaw.compiler.verdicts import RuleVerdict, rule_verdict, with_known_waivers
+from bylaw.spec import catalog
 from bylaw.spec.errors import Diagnostic, Fix, Label, Severity
-from bylaw.spec.expression import (
-    BooleanConstant,
-    BooleanExpression,
-    Extent,
-    Or,
-    conjunction,
-    conjuncts,
-    meaning,
-    negate,
-    reads_context,
-    reads_response,
-)
-from bylaw.spec.regulator import PolicyExample, RegulatorSet
+from bylaw.spec.expression import Extent, conjunction, conjuncts, reads_context, reads_response
+from bylaw.spec.regulator import Expectation, PolicyExample, PolicyTest, RegulatorSet
 from bylaw.spec.source import Span
 from bylaw.spec.trace import Trace
 
-if TYPE_CHECKING:  # most policies are checked without automata
-    from bylaw.compiler.automata.dfa import Dfa
-
-SEARCH_LIMIT = 50_000
-LIKELY_TEXTS = ("", "a", "A", "1", "{}", "Yes.")
-"""Short texts, at least one of which obeys what most policies forbid and ask for."""
-LONGEST_WITNESS = 60
+SAID: Mapping[str, str] = {"complies": "comply with", "violates": "violate", "skips": "skip", "waived": "waive"}
 
 
 def analyse(policy: RegulatorSet, program: RewardProgram) -> tuple[Diagnostic, ...]:
-    """All findings, in the order: examples, contradictions."""
-    said = [example.messages[-1].content for example in policy.examples]
-    return (*check_examples(policy, program), *check_conflicts(program, said))
+    """All findings, in the order: examples, tests."""
+    rules = terms_by_rule(program)
+    return (*_check_examples(policy, rules), *_check_tests(policy, rules))
+
+
+def terms_by_rule(program: RewardProgram) -> dict[str, tuple[RewardTerm, ...]]:
+    """The terms of each rule, in the order of the file."""
+    rules: dict[str, tuple[RewardTerm, ...]] = {}
+    for term in program.terms:
+        rules[term.rule] = (*rules.get(term.rule, ()), term)
+    return rules
 
 
 # ------------------------------------------------------------------------------------------------------ examples
-def check_examples(policy: RegulatorSet, program: RewardProgram) -> Iterator[Diagnostic]:
+def example_verdict(example: PolicyExample, terms: tuple[RewardTerm, ...]) -> RuleVerdict:
+    """What the rule says of an example. A text alone is taken to come where the rule applies."""
+    trace = Trace(example.messages, dict(example.facts))
+    return rule_verdict([as_meant(term, trace, example.is_text) for term in terms], trace)
+
+
+def as_meant(term: RewardTerm, trace: Trace, is_text: bool) -> RewardTerm:
+    """The term as the author of an example or a test means it.
+
+    A text alone says nothing about what came before it: the rule applied there. An exception whose facts are not given
+    does not count.
+    """
+    if not is_text:
+        return with_known_waivers(term, trace)
+    said = tuple(part for part in conjuncts(term.condition) if reads_response(part) or not reads_context(part))
+    return replace(term, condition=conjunction(said))
+
+
+def _check_examples(policy: RegulatorSet, rules: Mapping[str, tuple[RewardTerm, ...]]) -> Iterator[Diagnostic]:
     """P501 for an example that is not what it says, P502 for one that cannot be decided."""
     for example in policy.examples:
-        terms = [term for term in program.terms if term.rule == example.rule and term.holds is not None]
-        if not terms:
+        terms = rules.get(example.rule, ())
+        if not any(term.holds is not None for term in terms):
             yield _about(
-                example,
+                example.extent,
                 "P501",
                 f"`{example.rule}` decides nothing, so there is nothing that an example could show",
                 notes=("only sentences that are true or false of a text decide something",),
             )
             continue
-        trace = Trace(example.messages, dict(example.facts))
-        scores = [evaluate_term(_assume_context(term) if example.is_text else term, trace) for term in terms]
-        unscored = [score for score in scores if score.verdict is Verdict.UNSCORED]
-        broken = [term for term, score in zip(terms, scores, strict=True) if score.verdict is Verdict.VIOLATED]
-        if unscored and not broken:
+        found = example_verdict(example, terms)
+        if found.verdict == "unscored":
             note = "write a whole conversation between braces, and facts with `given`"
-            yield _about(example, "P502", f"this example cannot be decided: {unscored[0].reason}", notes=(note,))
-            continue
-        skipped = all(score.verdict is Verdict.NOT_APPLICABLE for score in scores)
-        actual = "violates" if broken else "skips" if skipped else "complies"
-        if actual != example.verdict:
-            yield _wrong_example(example, actual, broken, terms)
+            yield _about(example.extent, "P502", f"this example cannot be decided: {found.reason}", notes=(note,))
+        elif found.verdict != example.verdict:
+            yield _wrong_example(example, found)
 
 
-def _assume_context(term: RewardTerm) -> RewardTerm:
-    """A text alone says nothing about what came before it: the author means that the rule applied there."""
-    said = tuple(part for part in conjuncts(term.condition) if reads_response(part) or not reads_context(part))
-    return replace(term, condition=conjunction(said))
-
-
-def _wrong_example(
-    example: PolicyExample, actual: str, broken: list[RewardTerm], terms: list[RewardTerm]
-) -> Diagnostic:
-    said = {"complies": "comply with", "violates": "violate", "skips": "skip"}[example.verdict]
-    found = {
+def _wrong_example(example: PolicyExample, found: RuleVerdict) -> Diagnostic:
+    label = {
         "complies": "complies with every sentence of the rule",
         "violates": "breaks the rule",
         "skips": "the rule does not apply here",
-    }[actual]
+        "waived": "" if found.waiver is None else f"`{found.waiver.by}` lifts the rule here",
+    }[found.verdict]
     note = "either the example or the rule is not what you meant"
-    if example.is_text and example.verdict == "skips":
+    if example.is_text and example.verdict in ("skips", "waived"):
         note = "a text alone is taken to come where the rule applies; write the conversation between braces"
-    marks = [
-        Label(_span(term.extent), "broken by this text" if broken else "checked: holds for this text")
-        for term in (broken or (terms if actual == "complies" else []))
-    ]
-    return _about(
-        example,
-        "P501",
-        f"this example does not {said} `{example.rule}`",
-        found,
-        tuple(marks),
-        (note,),
+    marked = found.broken or (found.terms if found.verdict == "complies" else ())
+    said = "broken by this text" if found.broken else "checked: holds for this text"
+    marks = tuple(Label(_span(term.extent), said) for term in marked)
+    message = f"this example does not {SAID[example.verdict]} `{example.rule}`"
+    return _about(example.extent, "P501", message, label, marks, (note,))
+
+
+# ---------------------------------------------------------------------------------------------------------- tests
+def _check_tests(policy: RegulatorSet, rules: Mapping[str, tuple[RewardTerm, ...]]) -> Iterator[Diagnostic]:
+    """P504 for an expectation that does not come out, P502 for one that cannot be decided."""
+    for test in policy.tests:
+        for expectation in test.expectations:
+            for name in expectation.rules:
+                if not any(term.holds is not None for term in rules.get(name, ())):
+                    yield _no_such_rule(name, expectation, tuple(rules))
+            yield from _failures(test, expectation, rules)
+
+
+def expected_verdicts(
+    test: PolicyTest, expectation: Expectation, rules: Mapping[str, tuple[RewardTerm, ...]]
+) -> dict[str, RuleVerdict]:
+    """What the rules that an expectation is about say at its place; all rules when it names none."""
+    trace = Trace(test.messages[: expectation.steps], dict(test.facts))
+    names = expectation.rules or tuple(rules)
+    return {
+        name: rule_verdict([as_meant(term, trace, False) for term in rules[name]], trace)
+        for name in names
+        if any(term.holds is not None for term in rules.get(name, ()))
+    }
+
+
+def _failures(
+    test: PolicyTest, expectation: Expectation, rules: Mapping[str, tuple[RewardTerm, ...]]
+) -> Iterator[Diagnostic]:
+    found = expected_verdicts(test, expectation, rules)
+    if not expectation.rules:
+        # Without names: `complies` means that nothing is broken, anything else that it is true of some rule.
+        broken = [name for name, each in found.items() if each.verdict == "violates"]
+        if expectation.verdict == "complies":
+            found = {name: found[name] for name in broken}
+        elif any(each.verdict == expectation.verdict for each in found.values()):
+            return
+        else:
+            yield _about(expectation.extent, "P504", f"no rule {_shown(expectation.verdict)} here")
+            return
+    for name, each in found.items():
+        if each.verdict == "unscored":
+            yield _about(expectation.extent, "P502", f"`{name}` cannot be decided here: {each.reason}")
+        elif each.verdict != expectation.verdict:
+            marked = each.broken or each.terms
+            said = "broken here" if each.broken else "checked here"
+            marks = tuple(Label(_span(term.extent), said) for term in marked)
+            lifted = () if each.waiver is None else (f"`{each.waiver.by}` lifts the rule here",)
+            message = f"`{name}` {_shown(each.verdict)} here, but the test says that it {_shown(expectation.verdict)}"
+            yield _about(expectation.extent, "P504", message, "", marks, lifted)
+
+
+def _shown(verdict: str) -> str:
+    return {"complies": "complies", "violates": "is violated", "skips": "skips", "waived": "is waived"}.get(
+        verdict, verdict
     )
 
 
+def _no_such_rule(name: str, expectation: Expectation, known: tuple[str, ...]) -> Diagnostic:
+    nearest = catalog.nearest(name, known)
+    fix = None if nearest is None else Fix(f"write `{nearest}`")
+    message = f"there is no rule called `{name}` in force that decides anything"
+    return Diagnostic("P101", Severity.ERROR, message, Label(_span(expectation.extent)), fix=fix)
+
+
 def _about(
-    example: PolicyExample,
+    extent: Extent,
     code: str,
     message: str,
     label: str = "",
     secondary: tuple[Label, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> Diagnostic:
-    return Diagnostic(code, Severity.ERROR, message, Label(_span(example.extent), label), secondary, notes)
-
-
-# ----------------------------------------------------------------------------------------------------- conflicts
-def check_conflicts(program: RewardProgram, texts: Iterable[str] = ()) -> Iterator[Diagnostic]:
-    """P401 for hard rules that are in force together and that no text obeys; P402 where that was not decided.
-
-    `texts` are tried first: one that obeys a whole group is a proof that the group can be obeyed, and costs little.
-    """
-    hard = [rule for rule in (_Hard.of(t) for t in program.terms if t.kind == "hard") if not reads_context(rule.obeyed)]
-    tried = dict.fromkeys((*LIKELY_TEXTS, *texts))
-    reported: set[str] = set()
-    for group in _groups(hard):
-        # A conflict is told once, not again for every condition under which it arises.
-        rules = [rule for rule in group if rule.term.id not in reported]
-        if any(all(rule.allows(text) for rule in rules) for text in tried):
-            continue
-        for finding, terms in _contradictions(rules):
-            reported.update(term.id for term in terms)
-            yield finding
-
-
-def _contradictions(rules: list[_Hard]) -> Iterator[tuple[Diagnostic, list[RewardTerm]]]:
-    """What automata tell about hard rules that are in force together: findings, with the terms that they are about."""
-    from bylaw.compiler.automata.algebra import minimal_conflict
-    from bylaw.compiler.automata.partition import StateLimit
-    from bylaw.compiler.regular import dfa_of
-
-    languages = [(rule.term, dfa_of(rule.obeyed)) for rule in rules]
-    decided = [(term, language) for term, language in languages if language is not None]
-    undecided = [term for term, language in languages if language is None]
-    if undecided:
-        yield _undecided(undecided, "no automaton of a reasonable size describes this"), undecided
-    while decided:
-        try:
-            conflict = minimal_conflict([language for _, language in decided], SEARCH_LIMIT)
-        except StateLimit:
-            terms = [term for term, _ in decided]
-            yield _undecided(terms, "the search grew too large"), terms
-            return
-        if conflict is None:
-            return
-        yield _conflict([decided[index] for index in conflict]), [decided[index][0] for index in conflict]
-        decided = [member for index, member in enumerate(decided) if index not in conflict]
-
-
-@dataclass(frozen=True, slots=True)
-class _Hard:
-    """A hard rule: the prompts where it is in force, and what the responses that obey it there have in common."""
-
-    term: RewardTerm
-    context: frozenset[Hashable]
-    obeyed: BooleanExpression
-
-    @staticmethod
-    def of(term: RewardTerm) -> _Hard:
-        """Parts of the condition that read the response are part of what is obeyed: an answer can avoid them."""
-        parts = conjuncts(term.condition)
-        answered = conjunction(tuple(part for part in parts if reads_response(part)))
-        assert term.holds is not None
-        obeyed = term.holds if answered is None else Or((negate(answered), term.holds))
-        return _Hard(term, frozenset(meaning(part) for part in parts if not reads_response(part)), obeyed)
-
-    def allows(self, text: str) -> bool:
-        """Whether a response obeys the rule."""
-        return truth(self.obeyed, Trace(()).answered(text)) is True
-
-
-def _groups(hard: list[_Hard]) -> list[list[_Hard]]:
-    """Hard rules that are in force together: for each condition, all that hold wherever it does.
-
-    Whether two different conditions can meet is not decided here, and neither is what a rule asks for that depends on
-    the prompt or on facts; a prompt for which no answer is left is reported before its first token. Rules that are
-    never in force (a permission lifts them altogether) are in no group.
-    """
-    alive = [rule for rule in hard if meaning(BooleanConstant(False)) not in rule.context]
-    contexts = sorted({rule.context for rule in alive}, key=len)
-    # Where the words of one condition are among those of another, its rules are in force there too.
-    return [[rule for rule in alive if rule.context <= context] for context in contexts]
-
-
-def _conflict(members: list[tuple[RewardTerm, Dfa]]) -> Diagnostic:
-    first, rest = members[0][0], [term for term, _ in members[1:]]
-    if not rest:
-        return Diagnostic(
-            "P401",
-            Severity.ERROR,
-            f"no text can obey `{first.rule}`",
-            Label(_span(first.extent), "nothing satisfies this"),
-            notes=(_proof([members[0][1]]),),
-        )
-    terms = [term for term, _ in members]
-    names = [f"`{term.id}`" for term in terms]
-    both = "both" if len(names) == 2 else "all"
-    levels = " and ".join(dict.fromkeys(f"`{term.level}`" for term in terms))
-    always = "with no condition" if not any(term.condition for term in terms) else "and apply together"
-    notes = [f"{both} are `must` rules at level {levels} {always}"]
-    witness = _obeys_all_but_last(members)
-    if witness is not None:
-        obeyed = " and ".join(names[:-1])
-        notes.append(f"shortest text that obeys {obeyed} is {_quoted(witness)}; it breaks {names[-1]}")
-    notes.append(_proof([language for _, language in members]))
-    return Diagnostic(
-        "P401",
-        Severity.ERROR,
-        f"rules {', '.join(names[:-1])} and {names[-1]} can never {both} hold",
-        Label(_span(first.extent), "every text that obeys this ..."),
-        tuple(Label(_span(t.extent), "... or this" if number else "... breaks this") for number, t in enumerate(rest)),
-        tuple(notes),
-        Fix("give one of them a condition with `when` or `unless`, or remove one"),
-    )
-
-
-def _proof(languages: list[Dfa]) -> str:
-    states = sum(language.size for language in languages)
-    return f"proved by the emptiness of a regular language, {states} state{'' if states == 1 else 's'}"
-
-
-def _obeys_all_but_last(members: list[tuple[RewardTerm, Dfa]]) -> str | None:
-    from bylaw.compiler.automata.algebra import shortest_witness
-    from bylaw.compiler.automata.partition import StateLimit
-
-    try:
-        return shortest_witness([language for _, language in members[:-1]], SEARCH_LIMIT)
-    except StateLimit:
-        return None
-
-
-def _quoted(text: str) -> str:
-    shown = text if len(text) <= LONGEST_WITNESS else text[:LONGEST_WITNESS] + "..."
-    return repr(shown)
-
-
-def _undecided(terms: list[RewardTerm], why: str) -> Diagnostic:
-    names = " and ".join(f"`{term.id}`" for term in terms)
-    return Diagnostic(
-        "P402",
-        Severity.NOTE,
-        f"whether {names} can be obeyed, alone and with the other hard rules, was not decided",
-        Label(_span(terms[0].extent)),
-        tuple(Label(_span(term.extent)) for term in terms[1:]),
-        (why,),
-    )
+    return Diagnostic(code, Severity.ERROR, message, Label(_span(extent), label), secondary, notes)
 
 
 def _span(extent: Extent) -> Span:

@@ -1,50 +1,37 @@
 """The reference evaluator: RewardProgram x Trace -> Score. It decides what is true.
 
 Plain Python over the whole text, one term after another. Automata, masks, rewards and audits are tested against it.
-Three-valued: a fact that the trace does not have, or a division by zero, leaves a term `unscored` with the reason,
-never satisfied and never violated, unless the rest of the sentence settles it (false `and` unknown is false).
+What cannot be told leaves a term `unscored` with the reason, never satisfied and never violated. What expressions say
+is in compiler/expressions.py.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bylaw.compiler.evidence import Evidence, evidence_of
+from bylaw.compiler.expressions import number_in, text_in, truth_in
 from bylaw.compiler.program import RewardProgram, RewardTerm
-from bylaw.spec import catalog
-from bylaw.spec.expression import (
-    MIRRORED,
-    OPPOSITE,
-    And,
-    Arithmetic,
-    BooleanConstant,
-    BooleanExpression,
-    BooleanFact,
-    Compare,
-    Continued,
-    Count,
-    Extent,
-    Fact,
-    Holds,
-    MessageText,
-    Not,
-    NumberConstant,
-    NumberExpression,
-    NumberFact,
-    Occurrences,
-    Operator,
-    Or,
-    TextConstant,
-    TextExpression,
+from bylaw.compiler.situation import Situation
+from bylaw.compiler.values import Unknown
+from bylaw.spec.expression import BooleanExpression, Extent, NumberExpression, TextExpression
+from bylaw.spec.trace import Trace
+
+__all__ = (
+    "NEGATIVE_INFINITY",
+    "Score",
+    "TermScore",
+    "Unknown",
+    "Verdict",
+    "evaluate",
+    "evaluate_term",
+    "number",
+    "text_of",
+    "truth",
 )
-from bylaw.spec.trace import FactValue, Trace
 
 NEGATIVE_INFINITY = float("-inf")
-
-_NUMBER = re.compile(r"\s*[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\s*")
-"""A number as tables and people write it; Python itself would also read `nan`, `1_000` and digits of other scripts."""
 
 
 class Verdict(StrEnum):
@@ -52,13 +39,6 @@ class Verdict(StrEnum):
     VIOLATED = "violated"
     NOT_APPLICABLE = "not applicable"
     UNSCORED = "unscored"
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """A value that cannot be told, and why."""
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +50,8 @@ class TermScore:
     -inf for a broken hard rule, weight * value, or -multiplier * value; None when unscored or not calibrated.
     For a budget on an event, `violated` says that this response counts against it, which the budget permits now and
     then: the event happened, or did not where it has to happen often enough (`at least`). A quantity is measured and
-    counts as satisfied. `evidence` points into the response.
+    counts as satisfied. `evidence` points into the response; a `reason` says why a term is unscored, or which event
+    violates it.
     """
 
     term: str
@@ -108,26 +89,33 @@ class Score:
 
 def evaluate(program: RewardProgram, trace: Trace) -> Score:
     """The truth about every term of `program` in `trace`."""
-    return Score(tuple(evaluate_term(term, trace) for term in program.terms))
+    here = Situation(trace)
+    return Score(tuple(_evaluated(term, here) for term in program.terms))
 
 
 def evaluate_term(term: RewardTerm, trace: Trace) -> TermScore:
     """The truth about one term."""
-    if trace.response is None:
-        return _score(term, Unknown("the conversation does not end with an assistant message"))
-    applies = True if term.condition is None else truth(term.condition, trace)
+    return _evaluated(term, Situation(trace))
+
+
+def _evaluated(term: RewardTerm, here: Situation) -> TermScore:
+    applies = True if term.condition is None else truth_in(term.condition, here)
     if isinstance(applies, Unknown):
         return _score(term, applies)
     if not applies:
         return TermScore(term.id, Verdict.NOT_APPLICABLE, 0.0, 0.0, is_hard=term.kind == "hard")
     if term.holds is not None:
-        holds = truth(term.holds, trace)
+        holds = truth_in(term.holds, here)
         if isinstance(holds, Unknown):
             return _score(term, holds)
-        return _score(term, *_judge(term, holds), _evidence(term.holds, trace, holds))
+        value, violated = _judge(term, holds)
+        if not violated:
+            return _score(term, value)
+        evidence = evidence_of(term.holds, here, holds)
+        return _score(term, value, evidence, evidence.reason(here))
     if term.value is None:
         raise ValueError(f"term {term.id!r} has neither `holds` nor `value`")
-    return _score(term, number(term.value, trace))
+    return _score(term, number_in(term.value, here))
 
 
 def _judge(term: RewardTerm, holds: bool) -> tuple[float, bool]:
@@ -138,14 +126,15 @@ def _judge(term: RewardTerm, holds: bool) -> tuple[float, bool]:
 
 
 def _score(
-    term: RewardTerm, value: float | Unknown, violated: bool = False, evidence: tuple[Extent, ...] = ()
+    term: RewardTerm, value: float | Unknown, evidence: Evidence | None = None, reason: str | None = None
 ) -> TermScore:
+    """The score of a term that applies; `evidence` is given where it is violated."""
     is_hard = term.kind == "hard"
     if isinstance(value, Unknown):
         return TermScore(term.id, Verdict.UNSCORED, None, None, reason=value.reason, is_hard=is_hard)
-    verdict = Verdict.VIOLATED if violated else Verdict.SATISFIED
-    shown = evidence if violated else ()
-    return TermScore(term.id, verdict, value, _contribution(term, value), shown, is_hard=is_hard)
+    verdict = Verdict.SATISFIED if evidence is None else Verdict.VIOLATED
+    places = () if evidence is None else evidence.places
+    return TermScore(term.id, verdict, value, _contribution(term, value), places, reason, is_hard)
 
 
 def _contribution(term: RewardTerm, value: float) -> float | None:
@@ -157,196 +146,15 @@ def _contribution(term: RewardTerm, value: float) -> float | None:
 
 # ------------------------------------------------------------------------------------------------- expressions
 def truth(expression: BooleanExpression, trace: Trace) -> bool | Unknown:
-    """Kleene's three-valued logic: unknown only where the known parts do not settle it."""
-    match expression:
-        case BooleanConstant(value):
-            return value
-        case BooleanFact(path):
-            return _boolean_fact(path, trace)
-        case Not(item):
-            inner = truth(item, trace)
-            return inner if isinstance(inner, Unknown) else not inner
-        case And(items) | Or(items):
-            return _connective(items, isinstance(expression, Or), trace)
-        case Compare(operator, left, right):
-            return _compare(operator, number(left, trace), number(right, trace))
-        case Holds(name, subject, matchers, quantity):
-            text = text_of(subject, trace)
-            if isinstance(text, Unknown):
-                return text
-            question = catalog.predicate(name)
-            if not question.takes_matchers:
-                return bool(question.find(text, None))
-            found = (bool(question.find(text, matcher)) for matcher in matchers)
-            return any(found) if quantity == "any" else all(found)
-
-
-def _connective(items: tuple[BooleanExpression, ...], deciding: bool, trace: Trace) -> bool | Unknown:
-    """`or` is decided by one true item, `and` by one false one."""
-    unknown: Unknown | None = None
-    for item in items:
-        value = truth(item, trace)
-        if isinstance(value, Unknown):
-            unknown = unknown or value
-        elif value is deciding:
-            return deciding
-    return unknown or (not deciding)
-
-
-def _compare(operator: str, left: float | Unknown, right: float | Unknown) -> bool | Unknown:
-    if isinstance(left, Unknown):
-        return left
-    if isinstance(right, Unknown):
-        return right
-    match operator:
-        case "<":
-            return left < right
-        case "<=":
-            return left <= right
-        case ">":
-            return left > right
-        case ">=":
-            return left >= right
-        case "==":
-            return left == right
-        case "!=":
-            return left != right
-    raise ValueError(f"unknown comparison {operator!r}")
-
-
-def _boolean_fact(path: str, trace: Trace) -> bool | Unknown:
-    value = _fact(path, trace)
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        return value.strip().lower() == "true"  # tables have texts only
-    if isinstance(value, (bool, Unknown)):
-        return value
-    return Unknown(f"the fact `{path}` is neither true nor false")
-
-
-def _fact(path: str, trace: Trace) -> FactValue | Unknown:
-    return trace.facts[path] if path in trace.facts else Unknown(f"the fact `{path}` is not given")
+    """Whether a statement holds in a trace."""
+    return truth_in(expression, Situation(trace))
 
 
 def number(expression: NumberExpression, trace: Trace) -> float | Unknown:
-    """The value of a quantity."""
-    match expression:
-        case NumberConstant(value):
-            return value
-        case NumberFact(path):
-            return _number_fact(path, trace)
-        case Count(unit, subject):
-            text = text_of(subject, trace)
-            return text if isinstance(text, Unknown) else float(len(catalog.unit(unit).find(text)))
-        case Occurrences(name, subject, matchers):
-            text = text_of(subject, trace)
-            if isinstance(text, Unknown):
-                return text
-            return float(sum(len(catalog.predicate(name).find(text, matcher)) for matcher in matchers))
-        case Arithmetic(operator, left, right):
-            return _arithmetic(operator, number(left, trace), number(right, trace))
-
-
-def _number_fact(path: str, trace: Trace) -> float | Unknown:
-    value = _fact(path, trace)
-    if isinstance(value, Unknown):
-        return value
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = float(value)  # tables have texts only
-    if isinstance(value, (str, bool)) or not math.isfinite(value):
-        return Unknown(f"the fact `{path}` is not a number")
-    return float(value)
-
-
-def _arithmetic(operator: str, left: float | Unknown, right: float | Unknown) -> float | Unknown:
-    if isinstance(left, Unknown):
-        return left
-    if isinstance(right, Unknown):
-        return right
-    try:
-        value = _calculated(operator, left, right)
-    except ZeroDivisionError:
-        return Unknown("a division by zero has no value")
-    return value if math.isfinite(value) else Unknown("a number is too large")
-
-
-def _calculated(operator: str, left: float, right: float) -> float:
-    match operator:
-        case "+":
-            return left + right
-        case "-":
-            return left - right
-        case "*":
-            return left * right
-        case "/":
-            return left / right
-        case "distance":
-            return abs(left - right)
-    raise ValueError(f"unknown operator {operator!r}")
+    """The value of a quantity in a trace."""
+    return number_in(expression, Situation(trace))
 
 
 def text_of(expression: TextExpression, trace: Trace) -> str | Unknown:
-    """The text that a sentence is about."""
-    match expression:
-        case TextConstant(value):
-            return value
-        case MessageText(role):
-            text = trace.text(role)
-            return Unknown(f"the conversation has no {role}") if text is None else text
-        case Continued(before):
-            response = trace.response
-            return Unknown("there is no response") if response is None else before + response
-        case Fact(path):
-            fact = _fact(path, trace)
-            return fact if isinstance(fact, (str, Unknown)) else _written(fact)
-
-
-def _written(value: float | bool) -> str:
-    """A number or truth value as a person would write it: `true`, `12`, `0.5`."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(int(value)) if math.isfinite(value) and value == int(value) else str(value)
-
-
-# ---------------------------------------------------------------------------------------------------- evidence
-def _evidence(statement: BooleanExpression, trace: Trace, wanted: bool) -> tuple[Extent, ...]:
-    """The places in the response that make `statement` come out as `wanted`; the whole response where nothing in
-    particular does (something is missing)."""
-    places = tuple(sorted(set(_places(statement, trace, wanted)), key=lambda extent: (extent.start, extent.end)))
-    return places or (Extent(0, len(trace.response or "")),)
-
-
-def _places(statement: BooleanExpression, trace: Trace, wanted: bool) -> list[Extent]:
-    if truth(statement, trace) is not wanted:
-        return []
-    match statement:
-        case Not(item):
-            return _places(item, trace, not wanted)
-        case And(items) | Or(items):
-            return [place for item in items for place in _places(item, trace, wanted)]
-        case Holds(name, MessageText("response"), matchers) if wanted:
-            text, question = trace.response or "", catalog.predicate(name)
-            return [e for matcher in (matchers or (None,)) for e in question.find(text, matcher)]
-        case Compare(operator, left, right):
-            broken = OPPOSITE[operator] if wanted else operator
-            if isinstance(left, (Count, Occurrences)):
-                return _surplus(broken, left, right, trace)
-            if isinstance(right, (Count, Occurrences)):
-                return _surplus(MIRRORED[broken], right, left, trace)
-    return []
-
-
-def _surplus(broken: Operator, counted: Count | Occurrences, bound: NumberExpression, trace: Trace) -> list[Extent]:
-    """Where there is too much for `counted broken bound` to hold: every match of a pattern, or the units from the first
-    one too many to the last one. Nothing in particular where there is too little."""
-    limit = number(bound, trace)
-    if isinstance(limit, Unknown) or counted.subject != MessageText("response"):
-        return []
-    text = trace.response or ""
-    if isinstance(counted, Occurrences):
-        question = catalog.predicate(counted.predicate)
-        return [extent for matcher in counted.matchers for extent in question.find(text, matcher)]
-    allowed = {"<=": math.floor(limit), "<": math.ceil(limit) - 1, "==": math.floor(limit), "!=": 0}.get(broken)
-    found = catalog.unit(counted.unit).find(text)
-    if allowed is None or len(found) <= max(allowed, 0):
-        return []
-    return [Extent(found[max(allowed, 0)].start, found[-1].end)]
+    """A text of a trace."""
+    return text_in(expression, Situation(trace))

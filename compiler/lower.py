@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from bylaw.compiler.program import RewardProgram, RewardTerm
-from bylaw.spec.expression import Compare, Count, NumberConstant, Occurrences, negate
-from bylaw.spec.regulator import Regulator, RegulatorSet
+from collections.abc import Mapping
+
+from bylaw.compiler.defeat import Settled
+from bylaw.compiler.program import RewardProgram, RewardTerm, Waiver
+from bylaw.spec.expression import (
+    BooleanExpression,
+    Compare,
+    Count,
+    Holds,
+    MessageText,
+    NumberConstant,
+    Occurrences,
+    Phrase,
+    conjunction,
+    conjuncts,
+    negate,
+)
+from bylaw.spec.regulator import Regulator, RegulatorSet, Suite
 
 
-def lower(policy: RegulatorSet) -> RewardProgram:
-    """One term for each regulator, in the order of the file."""
-    terms = tuple(_term(regulator) for regulator in policy.regulators)
+def lower(policy: RegulatorSet, settled: Settled) -> RewardProgram:
+    """One term for each regulator that remains, in the order of the file."""
+    suites = {suite.name: suite for suite in policy.suites}
+    terms = tuple(_term(r, settled.waivers.get(r.id, ()), suites) for r in settled.regulators)
     return RewardProgram(policy.policy, policy.version, policy.levels, terms)
 
 
-def _term(regulator: Regulator) -> RewardTerm:
+def _term(regulator: Regulator, waivers: tuple[Waiver, ...], suites: Mapping[str, Suite]) -> RewardTerm:
+    action = regulator.on_violation
     frame = {
         "id": regulator.id,
         "rule": regulator.rule,
@@ -21,7 +38,11 @@ def _term(regulator: Regulator) -> RewardTerm:
         "extent": regulator.extent,
         "title": regulator.title,
         "because": regulator.because,
-        "condition": regulator.condition,
+        "condition": _condition(regulator, suites),
+        "waivers": waivers,
+        "sources": regulator.sources,
+        "action": None if action is None else action.action,
+        "action_message": None if action is None else action.message,
     }
     match regulator.modality:
         case "must" | "must not":
@@ -33,6 +54,14 @@ def _term(regulator: Regulator) -> RewardTerm:
         case "limit":
             return _limit(regulator, frame)
     raise ValueError(f"permissions are resolved before lowering: {regulator.id!r}")
+
+
+def _condition(regulator: Regulator, suites: Mapping[str, Suite]) -> BooleanExpression | None:
+    """Where a limit is measured over a suite, it is about the prompts of the suite and no others."""
+    if regulator.suite is None:
+        return regulator.condition
+    prompts = tuple(Phrase(prompt) for prompt in suites[regulator.suite].prompts)
+    return conjunction((*conjuncts(regulator.condition), Holds("match", MessageText("prompt"), prompts)))
 
 
 def _limit(regulator: Regulator, frame: dict[str, object]) -> RewardTerm:
@@ -52,5 +81,6 @@ def _limit(regulator: Regulator, frame: dict[str, object]) -> RewardTerm:
         sense=regulator.sense,
         bound=regulator.bound,
         confidence=regulator.confidence,
+        suite=regulator.suite,
         **frame,  # type: ignore[arg-type]
     )

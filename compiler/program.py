@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import Field, dataclass, replace
+from typing import Any, Final, Literal
 
 from bylaw.spec.expression import BooleanExpression, Extent, Node, NumberExpression
-from bylaw.spec.regulator import Sense
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+from bylaw.spec.regulator import Action, Sense
 
 SCHEMA_VERSION: Final = 1
+
+_ALWAYS_WRITTEN = frozenset({"op", "schema_version"})
 
 TermKind = Literal["hard", "soft", "graded", "budget"]
 
@@ -38,6 +36,20 @@ class ProgramFormatError(ProgramError):
 
 
 @dataclass(frozen=True, slots=True)
+class Waiver(Node):
+    """Why a term does not count somewhere: `by` is an exception, a permission or a rule.
+
+    It counts `where` this holds (None: everywhere); `own` is the condition of the term without any waiver. The
+    condition of the term already leaves out what is waived; a waiver only remembers the reason.
+    """
+
+    by: str
+    reason: Literal["exception", "permission", "override", "level"]
+    where: BooleanExpression | None = None
+    own: BooleanExpression | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RewardTerm(Node):
     """One factor of the law for one clause of the policy.
 
@@ -46,6 +58,9 @@ class RewardTerm(Node):
     graded  exp(weight * value); the sign of `weight` (nats per unit of `value`) says which way is better.
     budget  exp(-multiplier * value), where E[value] is bounded over the prompts that meet `condition`; a yes-or-no
             event is `holds`, a quantity is `value`. `multiplier` (nats) is None until calibration has solved for it.
+            `suite` names the prompts that it is about; `condition` spells them out.
+
+    `action` is what a gateway does with an answer that breaks the term, and `action_message` what it tells the user.
     """
 
     id: str
@@ -63,6 +78,11 @@ class RewardTerm(Node):
     bound: float | None = None
     confidence: float | None = None
     multiplier: float | None = None
+    suite: str | None = None
+    waivers: tuple[Waiver, ...] = ()
+    sources: tuple[str, ...] = ()
+    action: Action | None = None
+    action_message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +138,7 @@ def from_json(text: str) -> RewardProgram:
     """
     from pydantic import ValidationError
 
+    from bylaw.compiler.program_reader import validator
     from bylaw.compiler.verify import verify
 
     try:
@@ -132,7 +153,7 @@ def from_json(text: str) -> RewardProgram:
         )
     digest = data.pop("digest")
     try:
-        program = _adapter().validate_json(json.dumps(data))
+        program: RewardProgram = validator(RewardProgram).validate_json(json.dumps(data))
     except (ValidationError, RecursionError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "nested too deeply"}
         place = ".".join(str(part) for part in first["loc"])
@@ -142,18 +163,12 @@ def from_json(text: str) -> RewardProgram:
     return verify(program)
 
 
-@cache
-def _adapter() -> TypeAdapter[RewardProgram]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(RewardProgram)
-
-
 def _plain(value: Any) -> Any:
-    """Dataclasses as dictionaries, without the fields that are None."""
+    """Dataclasses as dictionaries, without the fields that have their usual value: so a new field changes no digest."""
     if isinstance(value, Node):
-        names = value.__dataclass_fields__  # type: ignore[attr-defined]
-        return {name: _plain(item) for name in names if (item := getattr(value, name)) is not None}
+        fields: Mapping[str, Field[Any]] = value.__dataclass_fields__  # type: ignore[attr-defined]
+        items = ((name, field.default, getattr(value, name)) for name, field in fields.items())
+        return {name: _plain(item) for name, usual, item in items if name in _ALWAYS_WRITTEN or item != usual}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value

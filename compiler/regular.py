@@ -22,19 +22,26 @@ from bylaw.spec.expression import (
     MIRRORED,
     And,
     Arithmetic,
+    BooleanCall,
     BooleanConstant,
     BooleanExpression,
     BooleanFact,
     Compare,
     Count,
+    EachEvent,
+    EachPart,
+    FoundAmong,
     Holds,
     Matcher,
+    MessageText,
+    Neighbour,
     Not,
     NumberConstant,
     NumberExpression,
     Occurrences,
     Operator,
     Or,
+    Rank,
     negate,
 )
 from bylaw.spec.machine import CountingMachine
@@ -42,6 +49,9 @@ from bylaw.spec.machine import CountingMachine
 STATE_LIMIT = 20_000
 LARGEST_COUNT = 4_000
 """Above this, a count is compared on the finished text."""
+MOST_AMONG = 8
+"""Up to here `at least n of` a list becomes an automaton."""
+RESPONSE = MessageText("response")
 
 
 def dfa_of(expression: BooleanExpression, limit: int = STATE_LIMIT) -> Dfa | None:
@@ -103,10 +113,14 @@ def _dfa(expression: BooleanExpression, limit: int) -> Dfa | None:
             if len(known) < len(parts):
                 return None
             return (intersect if isinstance(expression, And) else union)(known, limit)
-        case Holds(name, _, matchers, quantity):
+        case Holds(name, subject, matchers, quantity):
+            if subject != RESPONSE or expression.argument is not None or expression.in_order:
+                return None
             return _holds(name, matchers, quantity, limit)
         case Compare(operator, left, right):
             return _compare(operator, left, right, limit)
+        case BooleanCall() | EachPart() | EachEvent() | Neighbour():
+            return None
 
 
 def _holds(name: str, matchers: tuple[Matcher, ...], quantity: str, limit: int) -> Dfa | None:
@@ -122,8 +136,10 @@ def _holds(name: str, matchers: tuple[Matcher, ...], quantity: str, limit: int) 
 def _compare(operator: Operator, left: NumberExpression, right: NumberExpression, limit: int) -> Dfa | None:
     if isinstance(left, NumberConstant) and not isinstance(right, NumberConstant):
         return _compare(MIRRORED[operator], right, left, limit)
-    if not isinstance(right, NumberConstant) or not isinstance(left, (Count, Occurrences)):
+    if not isinstance(right, NumberConstant) or not isinstance(left, (Count, Occurrences, FoundAmong)):
         return None  # only counts are whole and never below zero
+    if left.subject != RESPONSE:
+        return None
     if operator == "!=":
         equal = _compare("==", left, right, limit)
         return None if equal is None else equal.complement()
@@ -134,12 +150,33 @@ def _compare(operator: Operator, left: NumberExpression, right: NumberExpression
         return Dfa.constant(Alphabet.of(()), True)
     if max(least, most or 0) > LARGEST_COUNT:
         return None
+    if isinstance(left, FoundAmong):
+        return _found_among(left, least, most, limit)
     if isinstance(left, Occurrences) and (least, most) in ((1, None), (0, 0)):
         # "At least once" needs no counting, so it works for every pattern and for whole lexicons.
         found = _holds(left.predicate, left.matchers, "any", limit)
         return found if found is None or least else found.complement()
     machine = _machine(left)
     return None if machine is None else count_between(machine, least, most, limit=limit)
+
+
+def _found_among(among: FoundAmong, least: int, most: int | None, limit: int) -> Dfa | None:
+    """The texts in which at least `least` of the matchers are found, and no more than `most`."""
+    if len(among.matchers) > MOST_AMONG:
+        return None
+    at_least: list[Dfa] = [Dfa.constant(Alphabet.of(()), True)]  # item j: at least j of those seen so far
+    for matcher in among.matchers:
+        one = _holds(among.predicate, (matcher,), "any", limit)
+        if one is None:
+            return None
+        more = [intersect([fewer, one], limit) for fewer in at_least]
+        at_least = [
+            union([so_far, more[count - 1]], limit) if count else so_far for count, so_far in enumerate(at_least)
+        ] + more[-1:]
+    enough = at_least[least] if least < len(at_least) else Dfa.constant(Alphabet.of(()), False)
+    if most is None or most + 1 >= len(at_least):
+        return enough
+    return intersect([enough, at_least[most + 1].complement()], limit)
 
 
 def _range(operator: str, bound: float) -> tuple[int, int | None]:
@@ -189,10 +226,23 @@ def _value(expression: NumberExpression, limit: int) -> Valued | None:
             parts = [_value(Occurrences(name, subject, (matcher,)), limit) for matcher in matchers]
             known = [part for part in parts if part is not None]
             return add(known, limit) if len(known) == len(parts) else None
-        case Count() | Occurrences():
+        case Count() | Occurrences() if expression.subject == RESPONSE:
             machine = _machine(expression)
             return None if machine is None else linear(machine)
+        case Rank(alternatives):
+            return _rank(alternatives, limit)
     return None
+
+
+def _rank(alternatives: tuple[BooleanExpression, ...], limit: int) -> Valued | None:
+    """One step down for each alternative that does not hold, nor any above it."""
+    steps: list[Valued] = []
+    for place in range(len(alternatives)):
+        none = _dfa(And(tuple(negate(alternative) for alternative in alternatives[: place + 1])), limit)
+        if none is None:
+            return None
+        steps.append(scale(indicator(none), -1.0))
+    return add(steps, limit)
 
 
 def _scaled(expression: NumberExpression, factor: float, limit: int) -> Valued | None:
@@ -205,6 +255,8 @@ def _sum(left: Valued | None, right: Valued | None, limit: int) -> Valued | None
 
 
 def _distance(counted: NumberExpression, target: float, limit: int) -> Valued | None:
+    if not isinstance(counted, (Count, Occurrences)) or counted.subject != RESPONSE:
+        return None
     machine = _machine(counted)
     cap = max(math.ceil(target), 0)
     if machine is None or cap > LARGEST_COUNT:

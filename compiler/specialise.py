@@ -1,40 +1,65 @@
 """Prompt-time partial evaluation: what is left of a program once everything but the response is known.
 
-Most conditions are about the prompt or about facts. They are settled here, before the first token; what remains of a
-term reads the response alone, and can become an automaton.
+Most conditions are about the prompt, about facts or about what tools were called before. They are settled here, before
+the first token; what remains of a term reads the response alone, and can become an automaton. The answer that is being
+written is a message, not a call: rules about calls and outputs are settled altogether.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from bylaw.compiler.evaluate import Unknown, number, text_of, truth
+from bylaw.compiler.expressions import found, number_in, text_in, truth_in
 from bylaw.compiler.program import ProgramError, RewardProgram, RewardTerm
+from bylaw.compiler.situation import Situation
+from bylaw.compiler.values import Unknown, compared
+from bylaw.spec import catalog
 from bylaw.spec.expression import (
+    MIRRORED,
     And,
     Arithmetic,
+    BooleanCall,
     BooleanConstant,
     BooleanExpression,
     BooleanFact,
     Compare,
+    ConceptScore,
     Continued,
     Count,
+    EachEvent,
+    EachPart,
+    EventCount,
+    EventSelector,
     Expression,
     Fact,
+    FoundAmong,
     Holds,
     MessageText,
+    Neighbour,
     Not,
+    NumberCall,
     NumberConstant,
     NumberExpression,
     NumberFact,
     Occurrences,
+    Operator,
     Or,
+    PartOf,
+    Phrase,
+    Rank,
+    TextCall,
     TextConstant,
     TextExpression,
+    children,
     negate,
-    reads_response,
+    selectors,
+    walk,
 )
 from bylaw.spec.trace import Trace
+
+TRUE, FALSE = BooleanConstant(True), BooleanConstant(False)
 
 
 class CannotSpecialise(ProgramError):
@@ -51,18 +76,19 @@ def specialise(program: RewardProgram, trace: Trace) -> tuple[RewardTerm, ...]:
     A term whose condition is false is gone. The condition of the others is None, or reads the response. Raises
     CannotSpecialise: nothing is enforced on a guess.
     """
+    start = _Partial(Situation(trace))
     alive = []
     for term in program.terms:
         try:
-            condition = None if term.condition is None else _truth(term.condition, trace)
-            if condition == BooleanConstant(False):
+            condition = None if term.condition is None else start.truth(term.condition)
+            if condition == FALSE:
                 continue
             alive.append(
                 replace(
                     term,
-                    condition=None if condition == BooleanConstant(True) else condition,
-                    holds=None if term.holds is None else _truth(term.holds, trace),
-                    value=None if term.value is None else _number(term.value, trace),
+                    condition=None if condition == TRUE else condition,
+                    holds=None if term.holds is None else start.truth(term.holds),
+                    value=None if term.value is None else start.number(term.value),
                 )
             )
         except _Missing as missing:
@@ -82,28 +108,243 @@ def _known(value: bool | float | str | Unknown) -> bool | float | str:
     return value
 
 
-def _truth(expression: BooleanExpression, trace: Trace) -> BooleanExpression:
-    if not reads_response(expression):
-        return BooleanConstant(bool(_known(truth(expression, trace))))
-    match expression:
-        case Not(item):
-            return negate(_truth(item, trace))
-        case And(items) | Or(items):
-            return _connective(items, isinstance(expression, Or), trace)
-        case Compare():
-            return replace(expression, left=_number(expression.left, trace), right=_number(expression.right, trace))
-        case Holds():
-            return replace(expression, subject=_text(expression.subject, trace))
-    return expression
+@dataclass(frozen=True, slots=True)
+class _Partial:
+    """Evaluates as far as the conversation before the answer allows.
+
+    `here` is that conversation, with what `it` stands for where that is known. `it` is `answer` where `it` is the
+    answer as the last event of the conversation, `part` where it is a part of a text that is not known yet.
+    `is_last` says that the event is the answer, whatever `it` is.
+    """
+
+    here: Situation
+    it: Literal["known", "answer", "part"] = "known"
+    is_last: bool = False
+
+    def at(self, position: int) -> _Partial:
+        """The same, where `it` is an event: one before the answer, or the answer."""
+        if position == len(self.here.trace.messages):
+            return _Partial(self.here, "answer", True)
+        return _Partial(self.here.at(position))
+
+    def is_open(self, expression: Expression) -> bool:
+        """Whether the answer can change the value."""
+        return any(self._is_open(part) for part in walk(expression))
+
+    def _is_open(self, part: Expression) -> bool:
+        match part:
+            case MessageText("response" | "conversation") | Continued():
+                return True
+            case MessageText("it"):
+                return self.it != "known"
+            case Fact(path) | NumberFact(path) | BooleanFact(path):
+                return self.is_last and path.startswith("it.")
+            case Neighbour() if self.is_last:
+                return True
+        return any(_may_be_answer(selector) for selector in selectors(part))
+
+    # --------------------------------------------------------------------------------------------------- booleans
+    def truth(self, expression: BooleanExpression) -> BooleanExpression:
+        """What is left of a statement. Raises _Missing."""
+        if not self.is_open(expression):
+            return BooleanConstant(bool(_known(truth_in(expression, self.here))))
+        match expression:
+            case Not(item):
+                return negate(self.truth(item))
+            case And(items) | Or(items):
+                return _join([lambda item=item: self.truth(item) for item in items], isinstance(expression, Or))  # type: ignore[misc]
+            case Compare():
+                return self._compare(expression)
+            case Holds():
+                return self._holds(expression)
+            case BooleanCall(_, arguments):
+                return replace(expression, arguments=self._arguments(arguments))
+            case EachPart():
+                return self._each_part(expression)
+            case EachEvent():
+                return self._each_event(expression)
+            case Neighbour(side, selector):
+                return self._neighbour(side, selector)
+            case BooleanFact(path):
+                raise _Missing(f"an answer has no `{path}`")
+        return expression
+
+    def _holds(self, holds: Holds) -> BooleanExpression:
+        subject = self._text(holds.subject)
+        if holds.argument is None:
+            return replace(holds, subject=subject)
+        argument = self._text(holds.argument)
+        if not isinstance(argument, TextConstant):
+            return replace(holds, subject=subject, argument=argument)
+        if argument.value == "" and holds.predicate != "match":
+            return TRUE  # the empty text is found everywhere
+        return replace(holds, subject=subject, matchers=(Phrase(argument.value),), argument=None)
+
+    def _compare(self, compare: Compare) -> BooleanExpression:
+        sides = ((compare.left, compare.right, compare.operator), (compare.right, compare.left, None))
+        for counted, other, operator in sides:
+            if isinstance(counted, EventCount):
+                order = operator or MIRRORED[compare.operator]
+                return self._compare_count(order, counted.selector, self.number(other), compare)
+        return replace(compare, left=self.number(compare.left), right=self.number(compare.right))
+
+    def _each_part(self, each: EachPart) -> BooleanExpression:
+        subject = self._text(each.subject)
+        if isinstance(subject, TextConstant):
+            text = subject.value
+            parts = [text[e.start : e.end] for e in catalog.unit(each.unit).find(text)]
+            found_in = [replace(self, here=self.here.part(part), it="known") for part in parts]
+            return _join([lambda p=p: p.truth(each.item) for p in found_in], each.quantity == "some")  # type: ignore[misc]
+        item = replace(self, it="part").truth(each.item)
+        if item == BooleanConstant(each.quantity == "every"):
+            return item  # holds of every part there can be, or of none
+        return replace(each, subject=subject, item=item)
+
+    # ----------------------------------------------------------------------------------------------------- events
+    def _each_event(self, each: EachEvent) -> BooleanExpression:
+        """One statement for each event so far, and one for the answer."""
+        is_some = each.quantity == "some"
+
+        def said(position: int) -> BooleanExpression:
+            def status() -> BooleanExpression:
+                meant = self._status(each.selector, position)
+                return meant if is_some else negate(meant)
+
+            return _join([status, lambda: self.at(position).truth(each.item)], not is_some)
+
+        positions = range(len(self.here.trace.messages) + 1)
+        return _join([lambda p=p: said(p) for p in positions], is_some)  # type: ignore[misc]
+
+    def _status(self, selector: EventSelector, position: int) -> BooleanExpression:
+        """Whether an event is one of those meant."""
+        if position == len(self.here.trace.messages):
+            if not _may_be_answer(selector):
+                return FALSE
+            return TRUE if selector.where is None else self.at(position).truth(selector.where)
+        if self._is_settled(selector):
+            return BooleanConstant(bool(_known(found(selector, self.here).statuses[position])))
+        bare = found(self.here.once("bare", selector, lambda: replace(selector, where=None)), self.here)
+        candidate, where = bare.statuses[position], selector.where
+        assert where is not None
+        if candidate is False:
+            return FALSE
+        return And((BooleanConstant(bool(_known(candidate))), self.at(position).truth(where)))
+
+    def _is_settled(self, selector: EventSelector) -> bool:
+        """Whether the answer cannot change which of the events before it are meant."""
+        where = selector.where
+        return where is None or self.here.once("settled", selector, lambda: not _Partial(self.here).is_open(where))
+
+    def _require_settled(self, selector: EventSelector) -> None:
+        if not self._is_settled(selector):
+            raise _Missing("which events are meant depends on the answer that is being written")
+
+    def _neighbour(self, side: Literal["before", "after"], selector: EventSelector) -> BooleanExpression:
+        self._require_settled(selector)
+        last = len(self.here.trace.messages)
+        position = last if self.is_last else self.here.position
+        if position is None:
+            raise _Missing("nothing stands before or after this")
+        before = found(selector, self.here).beside(side, position)
+        settled = [lambda: BooleanConstant(bool(_known(before)))]
+        if side == "after" and position < last:
+            return _join([*settled, lambda: self._status(selector, last)], True)
+        return _join(settled, True)
+
+    def _compare_count(
+        self, operator: Operator, selector: EventSelector, bound: NumberExpression, whole: Compare
+    ) -> BooleanExpression:
+        """The answer is one more such event, or it is not."""
+        self._require_settled(selector)
+        sure, _, doubt = found(selector, self.here).count()
+        if doubt is not None:
+            raise _Missing(doubt.reason)
+        answer = self._status(selector, len(self.here.trace.messages))
+        with_it, without = (self._counted(operator, sure + more, bound, whole) for more in (1, 0))
+        return _join([lambda: _both(answer, with_it), lambda: _both(negate(answer), without)], True)
+
+    def _counted(self, operator: Operator, count: int, bound: NumberExpression, whole: Compare) -> BooleanExpression:
+        if isinstance(bound, NumberConstant):
+            return BooleanConstant(compared(operator, float(count), bound.value) is True)
+        return Compare(operator, NumberConstant(float(count)), bound, whole.extent)
+
+    # ---------------------------------------------------------------------------------------------------- numbers
+    def number(self, expression: NumberExpression) -> NumberExpression:
+        """What is left of a quantity. Raises _Missing."""
+        if not self.is_open(expression):
+            return NumberConstant(float(_known(number_in(expression, self.here))))
+        match expression:
+            case Arithmetic():
+                return replace(expression, left=self.number(expression.left), right=self.number(expression.right))
+            case Count() | Occurrences() | FoundAmong() | ConceptScore():
+                return replace(expression, subject=self._text(expression.subject))
+            case NumberCall(_, arguments):
+                return replace(expression, arguments=self._arguments(arguments))
+            case EventCount(selector):
+                self._require_settled(selector)
+                sure, _, doubt = found(selector, self.here).count()
+                answer = self._status(selector, len(self.here.trace.messages))
+                if doubt is not None or not isinstance(answer, BooleanConstant):
+                    raise _Missing("how many events are meant depends on the answer" if doubt is None else doubt.reason)
+                return NumberConstant(float(sure + answer.value))
+            case Rank(alternatives):
+                return self._rank(alternatives)
+            case NumberFact(path):
+                raise _Missing(f"an answer has no `{path}`")
+            case NumberConstant():
+                return expression
+
+    def _rank(self, alternatives: tuple[BooleanExpression, ...]) -> NumberExpression:
+        """What stands below an alternative that holds for certain does not matter."""
+        kept: list[BooleanExpression] = []
+        for alternative in alternatives:
+            kept.append(self.truth(alternative))
+            if kept[-1] == TRUE:
+                break
+        return Rank(tuple(kept))
+
+    # ------------------------------------------------------------------------------------------------------ texts
+    def _text(self, expression: TextExpression) -> TextExpression:
+        if not self.is_open(expression):
+            return TextConstant(str(_known(text_in(expression, self.here))))
+        match expression:
+            case MessageText("conversation"):
+                # As `Trace.text` joins messages: what was said before, and the response below it.
+                return Continued("".join(message.content + "\n" for message in self.here.trace.messages))
+            case MessageText("it") if self.it == "answer":
+                return MessageText("response")
+            case PartOf():
+                return replace(expression, subject=self._text(expression.subject))
+            case TextCall(_, arguments):
+                return replace(expression, arguments=self._arguments(arguments))
+            case Fact(path):
+                raise _Missing(f"an answer has no `{path}`")
+        return expression
+
+    def _arguments(
+        self, arguments: tuple[TextExpression | NumberExpression, ...]
+    ) -> tuple[TextExpression | NumberExpression, ...]:
+        return tuple(
+            self._text(argument) if isinstance(argument, TextExpression) else self.number(argument)
+            for argument in arguments
+        )
 
 
-def _connective(items: tuple[BooleanExpression, ...], deciding: bool, trace: Trace) -> BooleanExpression:
-    """As the evaluator does, an unknown part does no harm where another part settles the question."""
+def _may_be_answer(selector: EventSelector) -> bool:
+    return selector.kind == "message" and selector.role in (None, "assistant")
+
+
+def _both(left: BooleanExpression, right: BooleanExpression) -> BooleanExpression:
+    return _join([lambda: left, lambda: right], False)
+
+
+def _join(parts: Iterable[Callable[[], BooleanExpression]], deciding: bool) -> BooleanExpression:
+    """Or (`deciding` true) or And of what is left; an unknown part does no harm where another part settles it."""
     kept: list[BooleanExpression] = []
     missing: _Missing | None = None
-    for item in items:
+    for part in parts:
         try:
-            simplified = _truth(item, trace)
+            simplified = part()
         except _Missing as unknown:
             missing = missing or unknown
             continue
@@ -118,40 +359,11 @@ def _connective(items: tuple[BooleanExpression, ...], deciding: bool, trace: Tra
     return (Or if deciding else And)(tuple(kept)) if kept else BooleanConstant(not deciding)
 
 
-def _number(expression: NumberExpression, trace: Trace) -> NumberExpression:
-    if not reads_response(expression):
-        return NumberConstant(float(_known(number(expression, trace))))
-    match expression:
-        case Arithmetic():
-            return replace(expression, left=_number(expression.left, trace), right=_number(expression.right, trace))
-        case Count() | Occurrences():
-            return replace(expression, subject=_text(expression.subject, trace))
-        case NumberConstant() | NumberFact():
-            return expression
-
-
-def _text(expression: TextExpression, trace: Trace) -> TextExpression:
-    if not reads_response(expression):
-        return TextConstant(str(_known(text_of(expression, trace))))
-    if expression == MessageText("conversation"):
-        # As `Trace.text` joins messages: what was said before, and the response below it.
-        return Continued("".join(message.content + "\n" for message in trace.messages))
-    return expression
-
-
 def reads_only_response(expression: Expression) -> bool:
     """Whether the response alone settles `expression`."""
     match expression:
         case MessageText(role):
-            return role == "response"
-        case Fact() | NumberFact() | BooleanFact() | Continued():
+            return role in ("response", "it")
+        case Fact() | NumberFact() | BooleanFact() | Continued() | EachEvent() | EventCount() | Neighbour():
             return False
-        case Holds(_, subject) | Count(_, subject) | Occurrences(_, subject):
-            return reads_only_response(subject)
-        case And(items) | Or(items):
-            return all(map(reads_only_response, items))
-        case Not(item):
-            return reads_only_response(item)
-        case Compare(_, left, right) | Arithmetic(_, left, right):
-            return reads_only_response(left) and reads_only_response(right)
-    return True
+    return all(reads_only_response(child) for child in children(expression))

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from bylaw.compiler.program import ProgramError, RewardProgram, RewardTerm
-from bylaw.spec import catalog
-from bylaw.spec.expression import (
-    And,
-    Continued,
-    Count,
-    Expression,
-    Holds,
-    Matcher,
-    NumberConstant,
-    Occurrences,
-    Or,
-    Regex,
-    reads_response,
-    walk,
-)
-from bylaw.spec.pattern import PatternError, parse_pattern
+from bylaw.compiler.verify_expressions import expression_problems, scope_problems
+from bylaw.spec.expression import reads_response, walk
 
 _NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -77,8 +63,9 @@ def _term_problems(term: RewardTerm, program: RewardProgram) -> Iterator[str]:
         yield "nothing that the model answers can change it"
     for expression in (term.condition, term.holds, term.value):
         if expression is not None:
+            yield from scope_problems(expression)
             for part in walk(expression):
-                yield from _expression_problems(part)
+                yield from expression_problems(part)
 
 
 def _number_problems(term: RewardTerm) -> Iterator[str]:
@@ -92,36 +79,3 @@ def _number_problems(term: RewardTerm) -> Iterator[str]:
         yield "a share lies between 0 and 1"
     if term.confidence is not None and not 0 < term.confidence < 1:
         yield "a confidence lies between 0 and 1"
-
-
-def _expression_problems(expression: Expression) -> Iterator[str]:
-    """What is wrong with one part of an expression, apart from what is inside it."""
-    match expression:
-        case Holds(name, _, matchers):
-            yield from _predicate_problems(name, matchers)
-        case Occurrences(name, _, matchers):
-            yield from _predicate_problems(name, matchers)
-        case Count(unit) if unit not in catalog.names("units"):
-            yield f"there is no countable unit called `{unit}`"
-        case And(items) | Or(items) if not items:
-            yield "a connective joins nothing"
-        case NumberConstant(value) if not math.isfinite(value):
-            yield "a number is not finite"
-        case Continued():
-            yield "a program does not know the conversation yet"
-
-
-def _predicate_problems(name: str, matchers: Sequence[Matcher]) -> Iterator[str]:
-    if name not in catalog.names("predicates"):
-        yield f"there is no predicate called `{name}`"
-    elif catalog.predicate(name).takes_matchers != bool(matchers):
-        yield f"`{name}` has {'something' if matchers else 'nothing'} to look for"
-    for matcher in matchers:
-        if not isinstance(matcher, Regex):
-            if matcher.text == "":
-                yield "an empty text is found everywhere"
-            continue
-        try:
-            parse_pattern(matcher.source, matcher.flags)
-        except PatternError as error:
-            yield f"pattern /{matcher.source}/: {error.message}"

@@ -33,8 +33,12 @@ _REST = (
 )
 _TOKEN = re.compile(_REST + _PATTERN, re.MULTILINE | re.DOTALL)
 _TOKEN_BUT_PATTERN = re.compile(_REST, re.MULTILINE | re.DOTALL)
+DECLARATION_WORDS = (
+    *("policy", "import", "include", "levels", "param", "lexicon", "suite", "concept", "topic"),
+    *("define", "rule", "exception", "apply", "examples", "test"),
+)
 _DECLARATION = re.compile(
-    r"(?:policy|import|include|levels|param|lexicon|suite|concept|topic|define|rule|exception|apply|examples|test)"
+    rf"(?:{'|'.join(DECLARATION_WORDS)})"
     r"[ \t\r\n]+(?!(?:must|should|may|need|is|are|has|and|or|contains?|mentions?|expresses)\b)[A-Za-z_\"'\u2018-\u201f]"
 )
 # Control, bidirectional and invisible characters; tab, line feed and the joiners of ordinary words stay.
@@ -97,9 +101,9 @@ class _Scanner:
 def scan(source: Source) -> tuple[tuple[Chunk, ...], tuple[Diagnostic, ...]]:
     """Return the chunks of a file, and what is wrong with its texts, its characters and its depth."""
     text = source.text
-    scanner = _Scanner(source)
+    scanner = _Scanner(source, start=source.start)
     _report_hidden(scanner)
-    offset = 0
+    offset = source.start
     no_pattern_before = 0
     while match := (_TOKEN if offset >= no_pattern_before else _TOKEN_BUT_PATTERN).search(text, offset):
         offset = match.end()
@@ -244,7 +248,7 @@ def _foreign(scanner: _Scanner, match: re.Match[str]) -> None:
 
 def _report_hidden(scanner: _Scanner) -> None:
     """Report characters that cannot be seen, wherever they stand; they make a text read otherwise than it is."""
-    for number, match in enumerate(HIDDEN.finditer(scanner.source.text)):
+    for number, match in enumerate(HIDDEN.finditer(scanner.source.text, scanner.start)):
         if number == _MAXIMUM_HIDDEN:
             return
         span = Span(match.start(), match.end())

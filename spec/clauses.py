@@ -8,36 +8,39 @@ from types import MappingProxyType
 
 from bylaw.spec import ast, catalog
 from bylaw.spec.definitions import Place
-from bylaw.spec.errors import Fix, Label
+from bylaw.spec.errors import Fix
 from bylaw.spec.expression import (
     Arithmetic,
     BooleanExpression,
     Extent,
     NumberConstant,
     NumberExpression,
-    conjunction,
-    negate,
+    Rank,
     reads_response,
 )
 from bylaw.spec.regulator import Modality, Regulator, Sense
 from bylaw.spec.scope import Messages, Scope, Unresolved
 from bylaw.spec.sentences import Sentences
 from bylaw.spec.source import Span
+from bylaw.spec.standing import Standing, condition_of, rank_of
 
 DEFAULT_WEIGHT = 1.0
 """Nats for a `should` or `prefer` without a weight: breaking it makes an answer e times less likely."""
 
 _UNSUPPORTED: Mapping[type, str] = MappingProxyType(
     {
-        ast.PreferOrder: "`prefer A over B` is",
-        ast.Overrides: "`overrides` is",
-        ast.WaivableBy: "`waivable by` is",
-        ast.WaivableImplicitly: "`waivable implicitly` is",
         ast.EnforceBy: "`enforce by` is",
-        ast.OnViolation: "`on violation` is",
     }
 )
-_NORMATIVE = (ast.Norm, ast.LimitRate, ast.LimitAverage, ast.PreferHigher, ast.PreferLower, ast.PreferNear)
+_NORMATIVE = (
+    ast.Norm,
+    ast.LimitRate,
+    ast.LimitAverage,
+    ast.PreferHigher,
+    ast.PreferLower,
+    ast.PreferNear,
+    ast.PreferOrder,
+)
 _SENSES: Mapping[type, Sense] = MappingProxyType(
     {ast.AtMost: "at most", ast.AtLeast: "at least", ast.Exactly: "exactly"}
 )
@@ -65,16 +68,12 @@ class _Rule:
         if self.rule.parameters is not None:
             self.messages.not_supported("rules with parameters are", self.rule.name.span)
             return []
-        level = self._level()
-        condition = self._condition()
-        reasons = [c for c in self.rule.clauses if isinstance(c, ast.Because)]
-        for again in reasons[1:]:
-            first = Label(reasons[0].span, "first here")
-            self.messages.error("P010", f"rule `{name}` has two reasons", again.span, secondary=(first,))
-        because = reasons[0].text.value if reasons else None
+        level = rank_of(self.rule.level, self.scope, self.messages)
+        condition = condition_of(self.rule.clauses, self.sentences)
+        standing = Standing.of(self.rule, self.scope, self.messages)
         clauses = [clause for clause in self.rule.clauses if isinstance(clause, _NORMATIVE)]
         self._refuse_unsupported()
-        if not clauses and not any(isinstance(c, ast.PreferOrder) for c in self.rule.clauses):
+        if not clauses:
             note = "a rule needs a sentence with must, should, may or need not, or a `prefer` or `limit`"
             self.messages.error("P205", f"rule `{name}` asks for nothing", self.rule.name.span, notes=(note,))
         made = []
@@ -87,8 +86,12 @@ class _Rule:
                 extent=_extent(clause.span),
                 rule_extent=_extent(self.rule.name.span),
                 title=None if self.rule.title is None else self.rule.title.value,
-                because=because,
+                because=standing.because,
                 condition=condition,
+                sources=standing.sources,
+                waivable=standing.waivable,
+                overrides=standing.overrides,
+                on_violation=standing.on_violation,
             )
             try:
                 made.append(self._clause(clause, frame))
@@ -101,32 +104,6 @@ class _Rule:
             if type(clause) in _UNSUPPORTED:
                 self.messages.not_supported(_UNSUPPORTED[type(clause)], clause.span)
 
-    def _level(self) -> str:
-        level = self.rule.level
-        if level is None:
-            return self.scope.levels[-1]
-        if level.text not in self.scope.levels:
-            nearest = catalog.nearest(level.text, self.scope.levels)
-            self.messages.error(
-                "P106",
-                f"there is no level called `{level.text}`",
-                level.span,
-                notes=(f"the levels of this policy are {' > '.join(self.scope.levels)}",),
-                fix=None if nearest is None else Fix(f"write `{nearest}`", level.span, nearest),
-            )
-        return level.text
-
-    def _condition(self) -> BooleanExpression | None:
-        parts: list[BooleanExpression] = []
-        for clause in self.rule.clauses:
-            if isinstance(clause, (ast.When, ast.Unless)):
-                try:
-                    truth = self.sentences.truth(clause.condition)
-                except Unresolved:
-                    continue
-                parts.append(truth if isinstance(clause, ast.When) else negate(truth))
-        return conjunction(tuple(parts))
-
     def _clause(self, clause: ast.Clause, frame: Regulator) -> Regulator:
         match clause:
             case ast.Norm():
@@ -138,6 +115,9 @@ class _Rule:
             case ast.PreferNear(value, target, weight):
                 distance = Arithmetic("distance", self.sentences.number(value), self.sentences.number(target))
                 return self._preference(distance, -1.0, weight, clause.span, frame)
+            case ast.PreferOrder(alternatives, weight):
+                rank = Rank(tuple(self.sentences.truth(alternative) for alternative in alternatives))
+                return self._preference(rank, 1.0, weight, clause.span, frame)
             case ast.LimitRate() | ast.LimitAverage():
                 return self._limit(clause, frame)
         raise AssertionError(f"not a normative clause: {clause!r}")
@@ -145,18 +125,13 @@ class _Rule:
     # ------------------------------------------------------------------------------------ sentences, preferences
     def _norm(self, norm: ast.Norm, frame: Regulator) -> Regulator:
         word: Modality = norm.modality.word.value
-        said = self.sentences.said_of(norm.subject, norm.body)
+        said = self.sentences.said_of(norm.subject, norm.body, negated=word in ("must not", "should not"))
         if word in ("may", "need not"):
             return replace(frame, modality=word, obligation=said)
         # A weight on anything but `should` is refused when the text is parsed (P204).
         nats = self._weight(norm.weight) if word in ("should", "should not") else None
         self._require_response(said, "this asks nothing of the response", norm.span)
-        return replace(
-            frame,
-            modality=word,
-            obligation=negate(said) if word in ("must not", "should not") else said,
-            weight=nats,
-        )
+        return replace(frame, modality=word, obligation=said, weight=nats)
 
     def _preference(
         self, value: NumberExpression, sign: float, weight: ast.Weight | None, span: Span, frame: Regulator
@@ -180,8 +155,7 @@ class _Rule:
 
     # --------------------------------------------------------------------------------------------------- limits
     def _limit(self, clause: ast.LimitRate | ast.LimitAverage, frame: Regulator) -> Regulator:
-        if clause.suite is not None:
-            raise self.messages.not_supported("`over suite` is", clause.suite.span)
+        suite = self._suite(clause.suite)
         if clause.population is not None and clause.population.text != "responses":
             name = clause.population
             raise self.messages.failure("P208", f"a limit is about responses, not about `{name.text}`", name.span)
@@ -194,7 +168,10 @@ class _Rule:
         assert measured is not None
         self._require_response(measured, "this limits nothing about the response", clause.span)
         if frame.condition is not None and reads_response(frame.condition):
-            raise self.messages.not_supported("a `limit` under a condition on the response is", clause.span)
+            note = "say it in the limit itself: `limit A and B to ...` counts the answers that are both"
+            raise self.messages.failure(
+                "P208", "a limit cannot depend on the answer that it counts", clause.span, notes=(note,)
+            )
         return replace(
             frame,
             modality="limit",
@@ -203,6 +180,23 @@ class _Rule:
             sense=sense,
             bound=bound,
             confidence=self._confidence(clause.confidence),
+            suite=suite,
+        )
+
+    def _suite(self, suite: ast.Text | ast.Name | None) -> str | None:
+        """The name of the suite that a limit is measured over. Raises Unresolved (P101)."""
+        if suite is None:
+            return None
+        name = suite.value if isinstance(suite, ast.Text) else suite.text
+        if name in self.scope.suites:
+            return name
+        nearest = catalog.nearest(name, tuple(self.scope.suites))
+        raise self.messages.failure(
+            "P101",
+            f"there is no suite called `{name}`",
+            suite.span,
+            notes=('declare it: `suite NAME = file "prompts.jsonl"`, or with a list of prompts',),
+            fix=None if nearest is None else Fix(f"write `{nearest}`", suite.span, nearest),
         )
 
     def _bound(self, bound: ast.Bound) -> tuple[Sense, float]:

@@ -1,65 +1,176 @@
-"""Resolving declarations: levels, parameters, lexicons and definitions become the scope of a file."""
+"""Resolving declarations: levels, imports, parameters, lexicons, concepts and definitions become a scope."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from types import MappingProxyType
+from typing import Any
 
-from bylaw.spec import ast, catalog
+from bylaw.spec import ast, concepts, imports
 from bylaw.spec.definitions import Binding, Place
-from bylaw.spec.errors import Fix, Label
-from bylaw.spec.expression import Matcher, Phrase
+from bylaw.spec.errors import Label
+from bylaw.spec.expression import Concept, Matcher
+from bylaw.spec.lexicons import lexicon
+from bylaw.spec.loader import File, Refused
+from bylaw.spec.parameters import parameter_value, type_name
+from bylaw.spec.regulator import Suite
 from bylaw.spec.scope import DEFAULT_LEVELS, SUBJECTS, Messages, Named, ParameterValue, Scope, Unresolved
 from bylaw.spec.sentences import Sentences
 from bylaw.spec.source import Span
+from bylaw.spec.suites import resolve_suite
 
-PARAMETER_TYPES = ("number", "text", "boolean", "list of text")
 MOST_STAND_INS = 64
 """A definition with more combinations of arguments of unknown type is checked only where it is used."""
 
 _NAMED = (ast.ParamDecl, ast.LexiconDecl, ast.DefineDecl, ast.RuleDecl, ast.ConceptDecl)
 
 
-def build_scope(module: ast.Module, messages: Messages) -> Scope:
-    """Everything that the sentences of a file may refer to. Records a diagnostic for what cannot be."""
-    declared = _declared(module, messages)
-    definitions = {
-        name: item for name, item in declared.items() if isinstance(item, ast.DefineDecl) and name not in SUBJECTS
-    }
-    parameters: dict[str, ParameterValue] = {}
-    lexicons: dict[str, tuple[Matcher, ...]] = {}
-    # The scope sees both tables grow: a lexicon may use those above it.
-    scope = Scope(_levels(module, messages), parameters, lexicons, definitions, declared, _imported(module))
-    for item in module.items:
-        if isinstance(item, ast.ParamDecl):
+@dataclass
+class Library:
+    """The scopes of imported files: one for each file and each set of values for its parameters."""
+
+    scopes: dict[Hashable, Scope | None] = field(default_factory=dict)
+
+
+def build_scope(
+    file: File,
+    messages: Messages,
+    library: Library,
+    values: Mapping[str, ParameterValue] = MappingProxyType({}),
+    origin: str = "",
+) -> Scope:
+    """Everything that the sentences of a file may refer to. Records a diagnostic for what cannot be.
+
+    `values` are those that an import gives to parameters of this file, `origin` what the file is called then.
+    """
+    return _Builder(file, messages, library, values, origin).scope()
+
+
+@dataclass
+class _Builder:
+    """The tables of a scope while they grow: a lexicon may use those above it."""
+
+    file: File
+    messages: Messages
+    library: Library
+    values: Mapping[str, ParameterValue]
+    origin: str
+    parameters: dict[str, ParameterValue] = field(default_factory=dict)
+    lexicons: dict[str, tuple[Matcher, ...]] = field(default_factory=dict)
+    imports: dict[str, Scope | None] = field(default_factory=dict)
+    concepts: dict[str, Concept] = field(default_factory=dict)
+    suites: dict[str, Suite] = field(default_factory=dict)
+
+    def scope(self) -> Scope:
+        module = self.file.module
+        declared = _declared(module, self.messages)
+        definitions = {
+            name: item for name, item in declared.items() if isinstance(item, ast.DefineDecl) and name not in SUBJECTS
+        }
+        scope = Scope(
+            levels=_levels(module, self.messages),
+            parameters=MappingProxyType(self.parameters),
+            lexicons=MappingProxyType(self.lexicons),
+            definitions=MappingProxyType(definitions),
+            declared=MappingProxyType(declared),
+            imports=MappingProxyType(self.imports),
+            concepts=MappingProxyType(self.concepts),
+            suites=MappingProxyType(self.suites),
+            origin=self.origin,
+        )
+        self._parameters(scope, lambda item: not _has_names(item.default))
+        for item, file in self.file.imports:
+            self._import(item, file, scope)
+        self._parameters(scope, lambda item: _has_names(item.default))
+        self._lexicons(scope)
+        self._concepts(scope)
+        if not self.file.is_library:  # its definitions are checked where bylaw is tested
+            for definition in definitions.values():
+                _check_definition(definition, scope, self.messages)
+        self._suites()
+        return scope
+
+    def _parameters(self, scope: Scope, is_meant: Callable[[ast.ParamDecl], bool]) -> None:
+        for item in self._items(ast.ParamDecl):
+            if not is_meant(item):
+                continue
             try:
-                parameters.setdefault(item.name.text, _parameter(item, scope, messages))
+                own = parameter_value(item, item.default, scope, self.messages)
             except Unresolved:
                 continue
-    for item in module.items:
-        if isinstance(item, ast.LexiconDecl):
+            self.parameters.setdefault(item.name.text, self.values.get(item.name.text, own))
+
+    def _lexicons(self, scope: Scope) -> None:
+        for item in self._items(ast.LexiconDecl):
             try:
-                found = _lexicon(item.value, Sentences(Place(scope), messages))
+                found = lexicon(item, Sentences(Place(scope), self.messages), self.file.folder)
             except Unresolved:
-                # Known, so that its uses are not called unknown names; the file is refused already.
-                found = ()
-            else:
-                if not found:
-                    message = f"lexicon `{item.name.text}` is empty, so nothing could be found"
-                    messages.error("P105", message, item.name.span)
-            lexicons.setdefault(item.name.text, found)
-    for definition in definitions.values():
-        _check_definition(definition, scope, messages)
-    return Scope(
-        scope.levels,
-        MappingProxyType(parameters),
-        MappingProxyType(lexicons),
-        MappingProxyType(definitions),
-        MappingProxyType(declared),
-        scope.imported,
-    )
+                found = ()  # known, so that its uses are not called unknown names; the file is refused already
+            self.lexicons.setdefault(item.name.text, found)
+
+    def _concepts(self, scope: Scope) -> None:
+        for item in self._items(ast.ConceptDecl):
+            self.concepts.setdefault(item.name.text, concepts.concept(item, scope, self.messages))
+
+    def _suites(self) -> None:
+        """Own suites, and those of imports under their dotted names."""
+        for item in self._items(ast.SuiteDecl):
+            if item.name.text in self.suites:
+                self.messages.error("P104", f"`{item.name.text}` is declared twice", item.name.span)
+            self.suites[item.name.text] = resolve_suite(item, self._read, self.messages)
+        for alias, scope in self.imports.items():
+            for name, suite in () if scope is None else scope.suites.items():
+                self.suites[f"{alias}.{name}"] = replace(suite, name=f"{alias}.{name}")
+
+    def _read(self, path: ast.Text) -> str | None:
+        """The text of a file beside the policy; None after P119."""
+        try:
+            if self.file.folder is None:
+                raise Refused("this policy is a text without a folder", "write the policy to a file beside it")
+            return self.file.folder.read(path.value)[0].removeprefix("\ufeff")
+        except Refused as refused:
+            message = f"`{path.value}` cannot be used: {refused.reason}"
+            self.messages.error("P119", message, path.span, notes=refused.notes)
+            return None
+
+    def _items(self, kind: type[Any]) -> Iterator[Any]:
+        return (item for item in self.file.module.items if isinstance(item, kind))
+
+    # ------------------------------------------------------------------------------------------------- imports
+    def _import(self, item: ast.ImportDecl, file: File | None, scope: Scope) -> None:
+        names = imports.names(item)
+        imports.check_names(item, self.file, self.messages)
+        imported: Scope | None = None
+        if file is not None:
+            try:
+                imports.check_version(item, file, self.messages)
+                values = imports.bindings(item, file, scope, self.messages)
+                imported = self._scope_of(item, file, values)
+            except Unresolved:
+                imported = None
+        for name in names:
+            self.imports.setdefault(name, imported)
+
+    def _scope_of(self, item: ast.ImportDecl, file: File, values: Mapping[str, ParameterValue]) -> Scope | None:
+        """The scope of an imported file. Records P115 where the file has mistakes of its own."""
+        key = (file.key, tuple(sorted(values.items())))
+        if key not in self.library.scopes:
+            attempt = self.messages.child()
+            header = file.module.header
+            origin = item.name.text if header is None else header.name.text
+            scope = build_scope(file, attempt, self.library, values, origin)
+            self.messages.adopt(attempt, errors_only=True)
+            self.library.scopes[key] = scope if imports.report_unsound(item, attempt, self.messages) else None
+        elif self.library.scopes[key] is None:
+            imports.report_unsound(item, None, self.messages)
+        return self.library.scopes[key]
+
+
+def _has_names(value: ast.Literal) -> bool:
+    return isinstance(value, ast.ListLiteral) and any(isinstance(item, ast.Path) for item in value.items)
 
 
 def _declared(module: ast.Module, messages: Messages) -> dict[str, Named]:
@@ -81,16 +192,6 @@ def _once(name: ast.Name, before: Named | ast.Parameter | None, messages: Messag
         messages.error("P104", f"`{name.text}` is declared twice", name.span, secondary=(first,))
 
 
-def _imported(module: ast.Module) -> frozenset[str]:
-    """The first parts of the names that the imports of a file would bring."""
-    roots: set[str] = set()
-    for item in module.items:
-        if isinstance(item, ast.ImportDecl):
-            parts = item.name.text.split(".")
-            roots |= {parts[0], parts[-1]} if item.alias is None else {item.alias.text}
-    return frozenset(roots)
-
-
 def _levels(module: ast.Module, messages: Messages) -> tuple[str, ...]:
     declared = [item for item in module.items if isinstance(item, ast.LevelsDecl)]
     for again in declared[1:]:
@@ -107,96 +208,12 @@ def _levels(module: ast.Module, messages: Messages) -> tuple[str, ...]:
     return tuple(seen)
 
 
-# ---------------------------------------------------------------------------------------------------- parameters
-def _parameter(item: ast.ParamDecl, scope: Scope, messages: Messages) -> ParameterValue:
-    kind = _type_name(item.type, messages)
-    value: ParameterValue
-    match kind, item.default:
-        case "number", ast.Number() as number:
-            value = float(number.amount)
-        case "text", ast.Text(text):
-            value = text
-        case "boolean", ast.Bool(truth):
-            value = truth
-        case "list of text", ast.ListLiteral(items) if all(isinstance(i, (ast.Text, ast.Pattern)) for i in items):
-            value = Sentences(Place(scope), messages).matchers(item.default)
-        case _:
-            raise messages.failure("P105", f"the value of `{item.name.text}` is not a {kind}", item.default.span)
-    _check_allowed(item, value, messages)
-    return value
-
-
-def _type_name(type_: ast.TypeRef, messages: Messages) -> str:
-    kind = type_.name.text if type_.element is None else f"{type_.name.text} of {type_.element.text}"
-    if kind in PARAMETER_TYPES:
-        return kind
-    nearest = catalog.nearest(kind, PARAMETER_TYPES)
-    raise messages.failure(
-        "P105",
-        f"there is no type called `{kind}`",
-        type_.span,
-        notes=(f"types are {', '.join(PARAMETER_TYPES)}",),
-        fix=None if nearest is None else Fix(f"write `{nearest}`", type_.span, nearest),
-    )
-
-
-def _check_allowed(item: ast.ParamDecl, value: ParameterValue, messages: Messages) -> None:
-    match item.allowed:
-        case ast.NumberRange(low, high):
-            if not isinstance(value, float):
-                raise messages.failure("P105", "only a number can lie between two numbers", item.allowed.span)
-            if not low.amount <= value <= high.amount:
-                message = f"the value of `{item.name.text}` lies outside its own range"
-                raise messages.failure(
-                    "P112", message, item.default.span, secondary=(Label(item.allowed.span, "the range"),)
-                )
-        case ast.Choices(options):
-            if value not in [_choice(option, messages) for option in options.items]:
-                message = f"the value of `{item.name.text}` is not one of its choices"
-                raise messages.failure(
-                    "P112", message, item.default.span, secondary=(Label(options.span, "the choices"),)
-                )
-
-
-def _choice(option: ast.Literal | ast.Path, messages: Messages) -> ParameterValue:
-    match option:
-        case ast.Number():
-            return float(option.amount)
-        case ast.Text(text):
-            return text
-    raise messages.failure("P105", "a choice is a number or a text", option.span)
-
-
-# ------------------------------------------------------------------------------------------------------ lexicons
-def _lexicon(value: ast.LexiconExpression, sentences: Sentences) -> tuple[Matcher, ...]:
-    match value:
-        case ast.ListLiteral() | ast.Path():
-            return sentences.matchers(value)
-        case ast.LexiconUnion(left, right):
-            return tuple(dict.fromkeys((*_lexicon(left, sentences), *_lexicon(right, sentences))))
-        case ast.LexiconDifference(left, right):
-            kept, removed = _lexicon(left, sentences), _lexicon(right, sentences)
-            for matcher in removed:
-                if matcher not in kept:
-                    what = f'"{matcher.text}"' if isinstance(matcher, Phrase) else f"/{matcher.source}/{matcher.flags}"
-                    sentences.messages.error("P105", f"`{what}` is not there to be taken away", right.span)
-            return tuple(matcher for matcher in kept if matcher not in removed)
-        case ast.LexiconFile(path):
-            raise sentences.messages.not_supported("lexicons in files are", path.span)
-
-
 # --------------------------------------------------------------------------------------------------- definitions
 def _check_definition(definition: ast.DefineDecl, scope: Scope, messages: Messages) -> None:
     """Resolves the body once with stand-ins, so that a mistake shows even where the definition is never used."""
     parameters = definition.parameters or ()
-    seen: dict[str, ast.Parameter] = {}
-    for parameter in parameters:
-        if parameter.name.text in SUBJECTS:
-            message = f"`{parameter.name.text}` already means something in every policy"
-            messages.error("P104", message, parameter.name.span)
-        _once(parameter.name, seen.get(parameter.name.text), messages)
-        seen[parameter.name.text] = parameter
     try:
+        check_parameters(parameters, messages)
         choices = [_stand_ins(parameter, messages) for parameter in parameters]
     except Unresolved:
         return
@@ -204,10 +221,11 @@ def _check_definition(definition: ast.DefineDecl, scope: Scope, messages: Messag
         return
     first: Messages | None = None
     for values in product(*choices):
-        attempt = Messages(unfolded=messages.unfolded, cyclic=messages.cyclic)
+        attempt = messages.child()
         bindings = {p.name.text: Binding(value, Place(scope)) for p, value in zip(parameters, values, strict=True)}
         try:
-            Sentences(Place(scope, bindings, (definition.name.text,)), attempt).check(definition.body)
+            place = Place(scope, bindings, (scope.full_name(definition.name.text),))
+            Sentences(place, attempt).check(definition.body)
         except Unresolved:
             first = first or attempt
         else:
@@ -216,6 +234,17 @@ def _check_definition(definition: ast.DefineDecl, scope: Scope, messages: Messag
             messages.unfolded = attempt.unfolded
     # No kind of argument makes sense of the body; what is wrong with the first kind is as good as any.
     messages.found += [] if first is None else first.found
+
+
+def check_parameters(parameters: tuple[ast.Parameter, ...], messages: Messages) -> None:
+    """Records P104 for names that mean something else already."""
+    seen: dict[str, ast.Parameter] = {}
+    for parameter in parameters:
+        if parameter.name.text in SUBJECTS:
+            message = f"`{parameter.name.text}` already means something in every policy"
+            messages.error("P104", message, parameter.name.span)
+        _once(parameter.name, seen.get(parameter.name.text), messages)
+        seen[parameter.name.text] = parameter
 
 
 def _stand_ins(parameter: ast.Parameter, messages: Messages) -> tuple[ast.Expression, ...]:
@@ -229,4 +258,4 @@ def _stand_ins(parameter: ast.Parameter, messages: Messages) -> tuple[ast.Expres
         "boolean": ast.Bool(True, span),
         "list of text": ast.ListLiteral((ast.Text("x", span),), span),
     }
-    return tuple(kinds.values()) if parameter.type is None else (kinds[_type_name(parameter.type, messages)],)
+    return tuple(kinds.values()) if parameter.type is None else (kinds[type_name(parameter.type, messages)],)

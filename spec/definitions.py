@@ -43,26 +43,30 @@ def unfold(expression: ast.Path | ast.Call, place: Place, messages: Messages) ->
     bound = place.bindings.get(name.text)
     if bound is not None and isinstance(expression, ast.Path):
         return bound.value, bound.place.deeper(place.depth)
-    definition = place.scope.definitions.get(name.text)
-    if definition is None:
+    found = place.scope.definition(name.text)
+    if found is None:
         return None
-    if name.text in messages.cyclic:
+    home, definition = found
+    key = home.full_name(definition.name.text)
+    if key in messages.cyclic:
         raise Unresolved
-    if name.text in place.unfolding:
-        circle = place.unfolding[place.unfolding.index(name.text) :]
+    if key in place.unfolding:
+        circle = place.unfolding[place.unfolding.index(key) :]
         messages.cyclic.update(circle)
-        note = " -> ".join((*circle, name.text))
+        note = " -> ".join((*circle, key))
         raise messages.failure("P109", f"`{name.text}` is defined by itself", name.span, notes=(note,))
     parts, height = _size(definition.body)
     messages.count_unfolding(definition, parts)
     if place.depth + height > DEEPEST_UNFOLDING:
         note = f"definitions may nest {DEEPEST_UNFOLDING} deep, counted in the parts of their sentences"
         raise messages.failure("P006", f"`{name.text}` is nested too deeply", name.span, notes=(note,))
-    bindings = _bind(definition, expression, place, messages)
-    return definition.body, Place(place.scope, bindings, (*place.unfolding, name.text), place.depth + height)
+    bindings = _bind(definition, expression, place, home, messages)
+    return definition.body, Place(home, bindings, (*place.unfolding, key), place.depth + height)
 
 
-def _bind(definition: ast.DefineDecl, use: ast.Path | ast.Call, place: Place, messages: Messages) -> dict[str, Binding]:
+def _bind(
+    definition: ast.DefineDecl, use: ast.Path | ast.Call, place: Place, home: Scope, messages: Messages
+) -> dict[str, Binding]:
     parameters = definition.parameters or ()
     known = [parameter.name.text for parameter in parameters]
     bound: dict[str, Binding] = {}
@@ -88,7 +92,7 @@ def _bind(definition: ast.DefineDecl, use: ast.Path | ast.Call, place: Place, me
                 use.span,
                 secondary=(Label(parameter.span, "declared here"),),
             )
-        bound[parameter.name.text] = Binding(parameter.default, Place(place.scope))
+        bound[parameter.name.text] = Binding(parameter.default, Place(home))
     return bound
 
 

@@ -43,6 +43,17 @@ CODES: Mapping[str, str] = MappingProxyType(
         "P110": "a definition gets the wrong arguments",
         "P111": "the edition is unknown",
         "P112": "the value of a parameter is not among those it allows",
+        "P113": "an import is not found",
+        "P114": "imports go round in a circle",
+        "P115": "an imported file is not sound",
+        "P116": "an imported file has another version",
+        "P117": "the file of a lexicon cannot be used",
+        "P118": "a rule cannot be applied like this",
+        "P119": "a suite of prompts cannot be used",
+        "P120": "an event of a conversation is used where it has no meaning",
+        "P121": "a concept contradicts itself, or is used as something else",
+        "P122": "a function gets the wrong arguments, or its value is used as something else",
+        "P123": "a part of a text is used where it has no meaning",
         "P201": "`may not` can be read two ways",
         "P202": "a word is not one of the six rule words",
         "P203": "a negative rule word before `and` can be read two ways",
@@ -53,8 +64,14 @@ CODES: Mapping[str, str] = MappingProxyType(
         "P208": "the bound of a limit makes no sense",
         "P301": "a permission is given without authority",
         "P302": "a permission lifts nothing",
+        "P303": "exceptions or overrides go round in a circle",
+        "P304": "a rule that is not waivable is lifted",
+        "P306": "an action on violation is unknown",
+        "P307": "a rule is waivable and not waivable",
+        "P308": "an exception holds more than where a rule does not count",
         "P401": "hard rules can never hold together",
         "P402": "whether hard rules can hold together was not decided",
+        "P403": "a rule gives way to a stronger one",
         "P404": "square brackets hold a word where they mean single characters",
         "P405": "an anchor of a pattern belongs to one alternative only",
         "P406": "a dot of a pattern that looks like a domain stands for any character",
@@ -62,13 +79,15 @@ CODES: Mapping[str, str] = MappingProxyType(
         "P408": "a part of a pattern changes nothing",
         "P501": "an example is not what it says",
         "P502": "an example cannot be decided",
-        "P503": "an example does not end with a response",
+        "P503": "an example does not end with what the assistant says or does",
+        "P504": "a test does not come out as it says",
         "P601": "a file has no rules",
         "P602": "a text that is looked for has a blank at an end",
         "P603": "a word is written with letters of two scripts that look alike",
         "P604": "an entry of a list stands there twice",
         "P611": "a comment that silences a warning is not complete",
         "P612": "a comment silences nothing",
+        "P613": "something is used that its author advises against",
         "P701": "a rule cannot be enforced on a prompt",
         "P702": "no text obeys the hard rules of a prompt",
         "P703": "the model cannot meet a budget",
@@ -164,13 +183,16 @@ def render(diagnostic: Diagnostic, source: Source, colour: bool = False) -> str:
     paint = _Painter(colour)
     head = paint(f"{diagnostic.severity}[{diagnostic.code}]", _COLOURS[diagnostic.severity])
     out = [f"{head}{paint(': ' + visible(diagnostic.message), _BOLD)}"]
-    lines = _marked_lines(diagnostic, source)
-    width = len(str(max(lines, default=1)))
-    line, column = source.position(diagnostic.primary.span.start)
-    out.append(f"{' ' * width}{paint('-->', _BLUE)} {visible(source.path)}:{line}:{column}")
-    if source.text:
-        out.append(paint(f"{' ' * width} |", _BLUE))
-        out.extend(_excerpt(lines, source, width, diagnostic.severity, paint))
+    files = _marked_files(diagnostic, source)
+    width = max(len(str(max(lines, default=1))) for _, lines in files)
+    for number, (file, lines) in enumerate(files):
+        marked = diagnostic.primary.span.start if number == 0 else _first_mark(lines)
+        line, column = file.position(marked)
+        arrow = "-->" if number == 0 else ":::"
+        out.append(f"{' ' * width}{paint(arrow, _BLUE)} {visible(file.path)}:{line}:{column}")
+        if file.text:
+            out.append(paint(f"{' ' * width} |", _BLUE))
+            out.extend(_excerpt(lines, file, width, diagnostic.severity, paint))
     for note in diagnostic.notes:
         out.append(f"{' ' * width} {paint('= note:', _BLUE)} {visible(note)}")
     if diagnostic.fix:
@@ -203,7 +225,8 @@ def to_json(diagnostic: Diagnostic, source: Source) -> dict[str, Any]:
 
 def place(source: Source, span: Span) -> tuple[str, Location]:
     """Return the path of the file that a span lies in, and its lines and columns there."""
-    return source.path, source.location(span)
+    file = source.file_at(span.start)
+    return file.path, file.location(span)
 
 
 def visible(text: str) -> str:
@@ -248,20 +271,28 @@ class _Painter:
         return f"{style}{text}{_RESET}" if self._colour else text
 
 
-def _marked_lines(diagnostic: Diagnostic, source: Source) -> dict[int, list[tuple[Label, bool]]]:
-    """Return the labels by the line they start on, in the order of the text; the flag tells the primary one."""
+_Marked = dict[int, list[tuple[Label, bool]]]
+"""The labels by the line they start on, in the order of the text; the flag tells the primary one."""
+
+
+def _marked_files(diagnostic: Diagnostic, source: Source) -> list[tuple[Source, _Marked]]:
+    """Return the labels by file, the file of the primary one first, then in the order of the files."""
     labels = [(diagnostic.primary, True), *((label, False) for label in diagnostic.secondary)]
     labels.sort(key=lambda pair: pair[0].span.start)
-    lines: dict[int, list[tuple[Label, bool]]] = {}
+    first = source.file_at(diagnostic.primary.span.start)
+    files: dict[int, tuple[Source, _Marked]] = {first.start: (first, {})}
     for label, is_primary in labels:
-        line, _ = source.position(label.span.start)
-        lines.setdefault(line, []).append((label, is_primary))
-    return lines
+        file = source.file_at(label.span.start)
+        line, _ = file.position(label.span.start)
+        files.setdefault(file.start, (file, {}))[1].setdefault(line, []).append((label, is_primary))
+    return list(files.values())
 
 
-def _excerpt(
-    lines: Mapping[int, list[tuple[Label, bool]]], source: Source, width: int, severity: Severity, paint: _Painter
-) -> list[str]:
+def _first_mark(lines: _Marked) -> int:
+    return min(label.span.start for labels in lines.values() for label, _ in labels)
+
+
+def _excerpt(lines: _Marked, source: Source, width: int, severity: Severity, paint: _Painter) -> list[str]:
     """Return the marked source lines; a gap between two of them is shown as `...`."""
     out: list[str] = []
     previous = 0

@@ -31,9 +31,10 @@ class Extent(Node):
 # ------------------------------------------------------------------ matchers: what `contain`, `mention`, ... look for
 @dataclass(frozen=True)
 class Phrase(Node):
-    """A literal text."""
+    """A literal text. With `lookalikes`, its letters also match letters and digits that are mistaken for them."""
 
     text: str
+    lookalikes: bool = False
     op: Literal["phrase"] = "phrase"
 
 
@@ -460,7 +461,7 @@ def _bare(value: Any) -> Any:
         return tuple(_bare(item) for item in value)
     if not isinstance(value, Node):
         return value
-    if isinstance(value, Compare) and isinstance(value.left, (Count, Occurrences)):
+    if isinstance(value, Compare) and isinstance(value.left, (Count, Occurrences, FoundAmong, EventCount)):
         value = _whole(value)
     names: Mapping[str, Any] = value.__dataclass_fields__
     return tuple(_bare(getattr(value, name)) for name in names if name != "extent")
@@ -499,9 +500,18 @@ def negate(expression: BooleanExpression) -> BooleanExpression:
             return And(tuple(negate(item) for item in items))
         case Compare(operator, left, right, extent):
             return Compare(OPPOSITE[operator], left, right, extent)
+        case EachPart(quantity, unit, subject, item, extent):
+            return EachPart(_OTHER[quantity], unit, subject, negate(item), extent)
+        case EachEvent(quantity, selector, item, extent):
+            return EachEvent(_OTHER[quantity], selector, negate(item), extent)
         case _:
             return Not(expression)
 
+
+_OTHER: Mapping[Literal["every", "some"], Literal["every", "some"]] = MappingProxyType(
+    {"every": "some", "some": "every"}
+)
+"""Not every one is like this: some are not."""
 
 Operator: TypeAlias = Literal["<", "<=", "==", "!=", ">=", ">"]
 

@@ -70,12 +70,16 @@ class Tables:
 def load() -> Tables:
     """Return the tables of the grammar, shipped ones where they fit the grammar, else freshly built ones."""
     grammar = (_ROOM / _GRAMMAR_FILE).read_text(encoding="utf-8")
-    shipped = _ROOM / _TABLES_FILE
-    if shipped.is_file():
-        data = json.loads(shipped.read_text(encoding="utf-8"))
-        if data.get("digest") == digest_of(grammar):
-            return from_json(data)
-    return from_json(build(grammar))
+    return _shipped(digest_of(grammar)) or from_json(build(grammar))
+
+
+def _shipped(digest: str) -> Tables | None:
+    """Return the tables beside the grammar if they are those of `digest`; None for others, broken ones or none."""
+    try:
+        data = json.loads((_ROOM / _TABLES_FILE).read_text(encoding="utf-8"))
+        return from_json(data) if data["digest"] == digest else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def digest_of(grammar: str) -> str:

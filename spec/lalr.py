@@ -17,9 +17,9 @@ UNKNOWN = "$UNKNOWN"
 
 Handler: TypeAlias = Callable[[list[Any], Span], Any]
 
-_SKIP = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
-_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
-_NEXT_WORD = re.compile(r"[ \t\r\n]+([A-Za-z_][A-Za-z0-9_.]*)")
+# what means nothing, and the word behind it, if there is one
+_WORD = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+([A-Za-z_][A-Za-z0-9_]*+(?:\.[A-Za-z_][A-Za-z0-9_]*+)*+)?+").match
+_NEXT_WORD = re.compile(r"[ \t\r\n]+([A-Za-z_][A-Za-z0-9_.]*)").match
 
 
 class Token(NamedTuple):
@@ -53,65 +53,122 @@ class Success:
     tokens: tuple[Token, ...]
 
 
+# What a reduction does with the values of its symbols; most do nothing but rename one.
+_KEEP, _WRAP, _UNWRAP, _SPLICE, _MAKE = range(5)
+
+
+class _Reduction(NamedTuple):
+    """A production as the parser carries it out; `number` is that of its handler."""
+
+    size: int
+    origin: str
+    kind: int
+    kept: tuple[tuple[int, bool], ...]
+    passes_single_child: bool
+    number: int
+
+
+Handlers: TypeAlias = tuple[Handler | None, ...]
+
+
 class Parser:
     """A parser of the language whose tables it is given; holds no state of a parse."""
 
     def __init__(self, tables: Tables) -> None:
-        """Compile the terminals' regular expressions."""
+        """Prepare the tables."""
         self._tables = tables
         self._lexer = _Lexer(tables)
+        self._reductions = [_reduction(rule, number) for number, rule in enumerate(tables.rules)]
 
-    def parse(self, handlers: Mapping[str, Handler], text: str, start: int, end: int) -> Success | Failure:
-        """Parse `text[start:end]`; `handlers` maps a rule or alias to what makes its value of children and span."""
-        tables = self._tables
-        states, rules = tables.states, tables.rules
+    def bind(self, handlers: Mapping[str, Handler]) -> Handlers:
+        """Return what `parse` needs of the handlers: a rule's or alias' one makes its value of children and span."""
+        return tuple(handlers.get(rule.handler) for rule in self._tables.rules)
+
+    def parse(self, handlers: Handlers, text: str, start: int, end: int) -> Success | Failure:
+        """Parse `text[start:end]`."""
+        tables, states, reductions = self._tables, self._tables.states, self._reductions
+        next_token = self._lexer.next_token
         stack = [tables.start_state]
         values: list[Any] = []
-        spans: list[tuple[int, int]] = []
+        starts: list[int] = []  # where each value begins; the last one ends with the last token
         tokens: list[Token] = []
-        offset = start
+        row = states[tables.start_state]
+        last = start
         while True:
-            token = self._lexer.next_token(text, offset, end, states[stack[-1]])
-            offset = token.end
+            token = next_token(text, last, end, row)
+            name = token[0]
             while True:
-                target = states[stack[-1]].get(token.type)
+                target = row.get(name)
                 if target is None:
                     return Failure(tuple(tokens), token, _acceptable(tables, stack))
                 if target >= 0:
                     stack.append(target)
                     values.append(token)
-                    spans.append((token.start, token.end))
+                    starts.append(token[2])
                     tokens.append(token)
+                    row, last = states[target], token[3]
                     break
-                rule = rules[-1 - target]
-                children: list[Any] = []
-                extent = (spans[-1][1], spans[-1][1]) if spans else (start, start)
-                if rule.size:
-                    children = values[-rule.size :]
-                    extent = (spans[-rule.size][0], spans[-1][1])
-                    del stack[-rule.size :], values[-rule.size :], spans[-rule.size :]
-                stack.append(states[stack[-1]][rule.origin])
-                values.append(_reduce(rule, children, extent, handlers))
-                spans.append(extent)
-                if token.type == END_OF_TEXT and stack[-1] == tables.end_state:
+                reduction = reductions[-1 - target]
+                if reduction[0] == 1:
+                    if reduction[2] == _WRAP:
+                        values[-1] = [values[-1]]
+                    elif reduction[2] != _KEEP:
+                        values[-1] = _value(reduction, handlers, values[-1:], starts[-1], last)
+                    stack.pop()
+                else:
+                    _reduce(reduction, handlers, stack, values, starts, last)
+                target = states[stack[-1]][reduction[1]]
+                stack.append(target)
+                if target == tables.end_state and name == END_OF_TEXT:
                     return Success(values[-1], tuple(tokens))
+                row = states[target]
 
 
-def _reduce(rule: Rule, children: list[Any], extent: tuple[int, int], handlers: Mapping[str, Handler]) -> Any:
-    """Return the value of a production: spliced rules give the list of their children, others go to their handler."""
-    kept: list[Any] = []
-    for index, is_spliced in rule.kept:
-        if not is_spliced:
-            kept.append(children[index])
-        elif kept:
-            kept.extend(children[index])
-        else:
-            kept = children[index]  # nobody else holds that list: repetitions stay linear
+def _reduction(rule: Rule, number: int) -> _Reduction:
+    is_one = rule.size == 1 and len(rule.kept) == 1
+    is_spliced_child = is_one and rule.kept[0][1]
     if rule.is_spliced:
-        return kept
-    if rule.passes_single_child and len(kept) == 1:
-        return kept[0]
-    return handlers[rule.handler](kept, Span(*extent))
+        kind = (_KEEP if is_spliced_child else _WRAP) if is_one else _SPLICE
+    elif rule.passes_single_child and is_one:
+        kind = _UNWRAP if is_spliced_child else _KEEP
+    else:
+        kind = _MAKE
+    return _Reduction(rule.size, rule.origin, kind, rule.kept, rule.passes_single_child, number)
+
+
+def _reduce(
+    reduction: _Reduction, handlers: Handlers, stack: list[int], values: list[Any], starts: list[int], last: int
+) -> None:
+    """Put one value in place of those of a production that has none or several symbols."""
+    size = reduction[0]
+    if size == 0:
+        values.append(_value(reduction, handlers, [], last, last))
+        starts.append(last)
+        return
+    values[-size:] = [_value(reduction, handlers, values[-size:], starts[-size], last)]
+    del stack[-size:], starts[1 - size :]
+
+
+def _value(reduction: _Reduction, handlers: Handlers, children: list[Any], start: int, end: int) -> Any:
+    """Return the value of a production: spliced rules give the list of their children, others go to their handler."""
+    _, _, kind, kept, passes_single_child, number = reduction
+    if kind == _UNWRAP and len(children[0]) == 1:
+        return children[0][0]
+    found: list[Any] = []
+    for index, is_spliced in kept:
+        if not is_spliced:
+            found.append(children[index])
+        elif found:
+            found.extend(children[index])
+        else:
+            found = children[index]  # nobody else holds that list: repetitions stay linear
+    if kind == _SPLICE:
+        return found
+    if passes_single_child and len(found) == 1:
+        return found[0]
+    handler = handlers[number]
+    assert handler is not None
+    return handler(found, Span(start, end))
 
 
 def _acceptable(tables: Tables, stack: list[int]) -> frozenset[str]:
@@ -151,13 +208,30 @@ class _Lexer:
 
     def next_token(self, text: str, offset: int, end: int, accepted: Mapping[str, int]) -> Token:
         """Return the next token of `text[:end]`; where nothing fits, the one that would fit elsewhere."""
-        skipped = _SKIP.match(text, offset, end)
-        place = skipped.end() if skipped else offset
+        match = _WORD(text, offset, end)
+        assert match is not None  # it may be empty
+        word, stop = match[1], match.end()
+        if word is None:
+            return self._other_token(text, stop, end, accepted)
+        start = stop - len(word)
+        fallback: Token | None = None
+        for name, further in self._phrases.get(word, ()):
+            if name not in accepted and fallback is not None:
+                continue
+            last = _end_of_phrase(text, stop, end, further) if further else stop
+            if last is not None:
+                token = Token(name, text[start:last], start, last)
+                if name in accepted:
+                    return token
+                fallback = token
+        if fallback is None or "NAME" in accepted:
+            return Token("NAME", word, start, stop)
+        return fallback
+
+    def _other_token(self, text: str, place: int, end: int, accepted: Mapping[str, int]) -> Token:
+        """Return the token that starts at `place` with something else than a letter."""
         if place >= end:
             return Token(END_OF_TEXT, "", place, place)
-        word = _WORD.match(text, place, end)
-        if word:
-            return self._word_token(text, word, end, accepted)
         fallback: Token | None = None
         for name in self._starts.get(text[place], ()):
             stop = self._match(name, text, place, end)
@@ -167,18 +241,6 @@ class _Lexer:
                     return token
                 fallback = fallback or token
         return fallback or Token(UNKNOWN, text[place], place, place + 1)
-
-    def _word_token(self, text: str, word: re.Match[str], end: int, accepted: Mapping[str, int]) -> Token:
-        fallback: Token | None = None
-        for name, further in self._phrases.get(word[0], ()):
-            stop = _end_of_phrase(text, word.end(), end, further)
-            if stop is not None:
-                token = Token(name, text[word.start() : stop], word.start(), stop)
-                if name in accepted:
-                    return token
-                fallback = fallback or token
-        plain = Token("NAME", word[0], word.start(), word.end())
-        return plain if "NAME" in accepted else fallback or plain
 
     def _match(self, name: str, text: str, place: int, end: int) -> int | None:
         literal = self._literals.get(name)
@@ -190,7 +252,7 @@ class _Lexer:
 
 def _end_of_phrase(text: str, offset: int, end: int, words: tuple[str, ...]) -> int | None:
     for word in words:
-        following = _NEXT_WORD.match(text, offset, end)
+        following = _NEXT_WORD(text, offset, end)
         if following is None or following[1] != word:
             return None
         offset = following.end()

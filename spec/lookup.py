@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from bylaw.spec import ast, catalog
 from bylaw.spec.errors import Fix, Label
-from bylaw.spec.expression import Regex
+from bylaw.spec.expression import Concept, Regex
 from bylaw.spec.pattern import PatternError, parse_pattern
 from bylaw.spec.scope import FACT_ROOTS, Messages, Scope, Unresolved
 from bylaw.spec.source import Span
 
-LIBRARY_ROOTS = frozenset({"it", "std", "model"})
+LIBRARY_ROOTS = frozenset({"model"})
 """The first part of names that only later versions give a meaning to."""
-LATER_PROPERTIES = frozenset({"refusal"})
-"""Properties that need a model to recognise."""
 
 
 def is_fact(path: ast.Path) -> bool:
@@ -36,9 +34,41 @@ def unit(name: ast.Name, scope: Scope, messages: Messages) -> str:
 
 
 def plural(name: ast.Name) -> ast.Name:
-    """`a table` counts `tables`; any other name stays."""
-    several = name.text + "s"
-    return ast.Name(several, name.span) if several in catalog.names("units") else name
+    """`a table` counts `tables`, `a dash` counts `dashes`; any other name stays."""
+    several = _several(name.text)
+    return name if several is None else ast.Name(several, name.span)
+
+
+def part(name: ast.Name, messages: Messages) -> str:
+    """The unit that a text is taken apart into: `sentence` means `sentences`. Raises Unresolved (P123)."""
+    several = _several(name.text)
+    if several is not None:
+        return several
+    known = catalog.names("units")
+    singular = _single(name.text) if name.text in known else None
+    raise messages.failure(
+        "P123",
+        f"a text has no parts called `{name.text}`" if singular is None else f"one part is meant: `{singular}`",
+        name.span,
+        notes=(
+            "parts are named as what can be counted, in the singular: `sentence`, `paragraph`, `line`, `word`, ...",
+        ),
+        fix=_replacement(name, tuple(_single(each) for each in known))
+        if singular is None
+        else Fix(f"write `{singular}`", name.span, singular),
+    )
+
+
+def _several(text: str) -> str | None:
+    """The unit whose singular this is: its name without the last `s` (or `es`)."""
+    known = catalog.names("units")
+    return next((each for each in (text + "s", text + "es", text.removesuffix("is") + "es") if each in known), None)
+
+
+def _single(unit: str) -> str:
+    if unit.endswith("theses"):
+        return unit.removesuffix("es") + "is"
+    return unit.removesuffix("es") if unit.endswith(("shes", "ches", "xes")) else unit.removesuffix("s")
 
 
 def text_property(name: ast.Name, scope: Scope, messages: Messages) -> str:
@@ -47,15 +77,40 @@ def text_property(name: ast.Name, scope: Scope, messages: Messages) -> str:
     if name.text in known:
         return name.text
     _refuse_foreign(name, scope, messages)
-    if name.text in LATER_PROPERTIES:
-        raise messages.not_supported(f"recognising a {name.text} is", name.span)
+    declared = (*scope.concepts, *scope.definitions)
     raise messages.failure(
         "P103",
         f"a text cannot be `{name.text}`",
         name.span,
-        notes=(f"a text can be {', '.join(known)}",),
+        notes=(f"a text can be {', '.join(known)}, or what a concept or a definition of one text says",),
+        fix=_replacement(name, (*known, *declared)),
+    )
+
+
+def no_concept(name: ast.Name, scope: Scope, messages: Messages) -> Unresolved:
+    """Says that a name is not that of a concept (P101, or P121 for something else). The caller raises the answer."""
+    if name.text in scope.known():
+        note = 'declare it with `concept NAME means "..."`, or `topic NAME means "..."`'
+        return messages.failure("P121", f"`{name.text}` is neither a concept nor a topic", name.span, notes=(note,))
+    if isinstance(scope.declared.get(name.text), ast.ConceptDecl):
+        return Unresolved()  # it has been refused where it is declared
+    known = tuple(each for each in scope.known() if scope.concept(each) is not None)
+    return messages.failure(
+        "P101",
+        f"there is no concept or topic called `{name.text}`",
+        name.span,
+        notes=('declare it with `concept NAME means "..."`, or `topic NAME means "..."`',),
         fix=_replacement(name, known),
     )
+
+
+def wrong_concept(concept: Concept, name: ast.Name, as_topic: bool, messages: Messages) -> Unresolved:
+    """Says that a concept was used as a topic, or a topic as a concept (P121). The caller raises the answer."""
+    if as_topic:
+        note = f"a text expresses a concept: write `express {name.text}`, or declare it with `topic`"
+        return messages.failure("P121", f"`{name.text}` is a concept, not a topic", name.span, notes=(note,))
+    note = f"a text is about a topic: write `be about {name.text}`, or declare it with `concept`"
+    return messages.failure("P121", f"`{name.text}` is a topic, not a concept", name.span, notes=(note,))
 
 
 def pattern(node: ast.Pattern, messages: Messages) -> Regex:
@@ -70,8 +125,11 @@ def pattern(node: ast.Pattern, messages: Messages) -> Regex:
     return Regex(node.source, node.flags)
 
 
-def unknown(name: ast.Name, scope: Scope, messages: Messages) -> Unresolved:
-    """Says that a name stands for nothing (P101), or for something else. The caller raises the answer."""
+def unknown(name: ast.Name, scope: Scope, messages: Messages, others: tuple[str, ...] = ()) -> Unresolved:
+    """Says that a name stands for nothing (P101), or for something else; `others` are names that would fit as well.
+
+    The caller raises the answer.
+    """
     _refuse_foreign(name, scope, messages)
     declaration = scope.declared.get(name.text)
     if isinstance(declaration, ast.RuleDecl):
@@ -89,9 +147,10 @@ def unknown(name: ast.Name, scope: Scope, messages: Messages) -> Unresolved:
             secondary=(Label(declaration.name.span, "declared here"),),
             notes=("a lexicon can use those above it",),
         )
-    if isinstance(declaration, ast.ParamDecl):
-        return Unresolved()  # its value has been refused where it is declared
-    nearest = catalog.nearest(name.text, scope.known())
+    if isinstance(declaration, (ast.ParamDecl, ast.ConceptDecl)):
+        return Unresolved()  # it has been refused where it is declared
+    known = (*scope.known(), *others)
+    nearest = catalog.nearest(name.text, known)
     meant = scope.declared.get(nearest or "")
     return messages.failure(
         "P101",
@@ -100,17 +159,15 @@ def unknown(name: ast.Name, scope: Scope, messages: Messages) -> Unresolved:
         "not defined in this file",
         secondary=() if meant is None else (Label(meant.name.span, "did you mean this one?"),),
         notes=(f"facts that come with a conversation begin with {', '.join(f'`{root}.`' for root in FACT_ROOTS)}",),
-        fix=_replacement(name, scope.known()),
+        fix=_replacement(name, known),
     )
 
 
 def _refuse_foreign(name: ast.Name, scope: Scope, messages: Messages) -> None:
-    """Raises Unresolved for a name that comes from an import, a library or a concept (P901)."""
+    """Raises Unresolved for a name that only later versions give a meaning to (P901)."""
     root, _, rest = name.text.partition(".")
-    if rest and root in LIBRARY_ROOTS | scope.imported:
+    if rest and root in LIBRARY_ROOTS:
         raise messages.not_supported(f"names from elsewhere (`{name.text}`) are", name.span)
-    if isinstance(scope.declared.get(name.text), ast.ConceptDecl):
-        raise messages.not_supported("concepts and topics are", name.span)
 
 
 def _replacement(name: ast.Name, known: tuple[str, ...]) -> Fix | None:

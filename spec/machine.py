@@ -66,3 +66,57 @@ class CountingMachine:
             state, increment = self.step[state][label]
             total += increment
         return total + self.final[state]
+
+
+def minimal(machine: CountingMachine) -> CountingMachine:
+    """The smallest machine with the same counts: what is certain is counted at once, states and classes that nothing
+    tells apart become one.
+
+    Weight pushing and Moore's partition refinement; a few milliseconds for the hundred states it is meant for. Raises
+    ValueError when every text counts at least one, since the start would have to pay for that.
+    """
+    step, final = _pushed(machine)
+    blocks = [0] * len(step)
+    while True:
+        keys = [(final[state], tuple((blocks[to], add) for to, add in row)) for state, row in enumerate(step)]
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        refined = [numbers[key] for key in keys]
+        if len(numbers) == len(set(blocks)):
+            break
+        blocks = refined
+    standing = {block: state for state, block in reversed(tuple(enumerate(blocks)))}
+    order, places = [blocks[0]], {blocks[0]: 0}
+    for block in order:
+        for target, _ in step[standing[block]]:
+            if blocks[target] not in places:
+                places[blocks[target]] = len(order)
+                order.append(blocks[target])
+    rows = [tuple((places[blocks[target]], add) for target, add in step[standing[block]]) for block in order]
+    return _with_fewest_classes(machine.classes, rows, tuple(final[standing[block]] for block in order))
+
+
+def _pushed(machine: CountingMachine) -> tuple[list[list[tuple[int, int]]], list[int]]:
+    """(steps, finals) with every count paid at the first character after which no text can avoid it."""
+    due = list(machine.final)
+    changed = True
+    while changed:
+        lower = [min(due[state], *(add + due[target] for target, add in row)) for state, row in enumerate(machine.step)]
+        changed = lower != due
+        due = lower
+    if due[0]:
+        raise ValueError("a counting machine that counts something in the empty text has no smallest form")
+    step = [[(target, add + due[target] - due[state]) for target, add in row] for state, row in enumerate(machine.step)]
+    return step, [last - due[state] for state, last in enumerate(machine.final)]
+
+
+def _with_fewest_classes(
+    classes: tuple[CharSet, ...], rows: list[tuple[tuple[int, int], ...]], final: tuple[int, ...]
+) -> CountingMachine:
+    columns = list(zip(*rows, strict=True))
+    members: dict[tuple[tuple[int, int], ...], list[CharSet]] = {}
+    for column, charset in zip(columns[:-1], classes, strict=True):
+        if column != columns[-1]:
+            members.setdefault(column, []).append(charset)
+    kept = (*members, columns[-1])
+    merged = tuple(CharSet(()).union(*charsets) for charsets in members.values())
+    return CountingMachine(merged, tuple(zip(*kept, strict=True)), final)

@@ -24,11 +24,12 @@ _SHALLOW = 60
 
 @dataclass(frozen=True, slots=True)
 class ParseResult:
-    """The syntax tree of what parsed, and the diagnostics in the order of the text."""
+    """The syntax tree of what parsed, the diagnostics in the order of the text, and, if kept, its tokens."""
 
     source: Source
     module: ast.Module
     diagnostics: tuple[Diagnostic, ...]
+    tokens: tuple[Token, ...] = ()
 
     @property
     def is_ok(self) -> bool:
@@ -62,25 +63,31 @@ def _language() -> _Language:
     return _Language(tables, Parser(tables), names)
 
 
-def parse(source: Source) -> ParseResult:
-    """Parse a policy. Raises nothing for any text: what is wrong is in the diagnostics."""
-    whole = Span(0, len(source.text))
-    if len(source.text) > MAXIMUM_FILE_BYTES:
+def parse(source: Source, keeps_tokens: bool = False) -> ParseResult:
+    """Parse a policy. Raises nothing for any text: what is wrong is in the diagnostics.
+
+    The tokens are kept on demand only: so many small objects are half of the garbage collector's work.
+    """
+    whole = source.whole
+    if whole.end - whole.start > MAXIMUM_FILE_BYTES:
         return ParseResult(source, ast.Module(None, (), whole), (_too_large(),))
     chunks, lexical = scan(source)
     builder = TreeBuilder(source)
-    handlers = builder.handlers(_language().handler_names)
+    parser = _language().parser
+    handlers = parser.bind(builder.handlers(_language().handler_names))
     syntactic: list[Diagnostic] = []
     header: ast.Header | None = None
     items: list[ast.Item] = []
+    tokens: list[Token] = []
     for number, chunk in enumerate(chunks):
         if not chunk.is_readable:
             continue
-        outcome = _language().parser.parse(handlers, source.text, chunk.start, chunk.end)
+        outcome = parser.parse(handlers, source.text, chunk.start, chunk.end)
         if isinstance(outcome, Failure) or chunk.unclosed:
             syntactic.extend(_explain(outcome, chunk, chunks[number + 1 : number + 2], source))
             continue
         module: ast.Module = outcome.value
+        tokens.extend(outcome.tokens if keeps_tokens else ())
         if module.header is not None and number:
             syntactic.append(syntax_errors.misplaced_header(module.header.span))
         elif module.header is not None:
@@ -90,7 +97,7 @@ def parse(source: Source) -> ParseResult:
         else:
             items.extend(module.items)
     diagnostics = sorted([*lexical, *builder.diagnostics, *syntactic], key=lambda found: found.primary.span.start)
-    return ParseResult(source, ast.Module(header, tuple(items), whole), tuple(diagnostics))
+    return ParseResult(source, ast.Module(header, tuple(items), whole), tuple(diagnostics), tuple(tokens))
 
 
 def _explain(outcome: object, chunk: Chunk, following: tuple[Chunk, ...], source: Source) -> list[Diagnostic]:

@@ -86,7 +86,7 @@ def _param(value: ast.ParamDecl) -> str:
         allowed = f" between {number(value.allowed.low)} and {number(value.allowed.high)}"
     elif value.allowed is not None:
         allowed = f" one of {literal(value.allowed.options)}"
-    head = f"param {value.name.text}: {_type(value.type)} = {literal(value.default)}"
+    head = f"param {value.name.text} : {_type(value.type)} = {literal(value.default)}"
     return f"{head}{allowed}{_after(value.description)}"
 
 

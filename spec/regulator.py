@@ -78,7 +78,7 @@ class Regulator:
 
 @dataclass(frozen=True, slots=True)
 class PolicyException:
-    """Where a rule, or another exception, does not count. `condition` None means nowhere that it counts."""
+    """Where a rule, or another exception, does not count: where `condition` holds, or everywhere (None)."""
 
     name: str
     target: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -46,16 +47,22 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A policy text together with the path to show for it."""
+    """A policy text together with the path to show for it.
+
+    The text of an imported file stands in `text[start:end]`, behind the texts of the files that were read before it:
+    so an offset says by itself which file it lies in. `end` None is the end of `text`.
+    """
 
     path: str
     text: str
+    start: int = 0
+    end: int | None = None
 
     @classmethod
     def of(cls, path: str, text: str) -> Source:
         """Return the source of a file's text: without byte order mark, prose blanked when the path is literate."""
         text = text.removeprefix("\ufeff")
-        return cls(path, blank_prose(text) if path.endswith(LITERATE_SUFFIX) else text)
+        return Source(path, blank_prose(text) if path.endswith(LITERATE_SUFFIX) else text)
 
     @classmethod
     def read(cls, path: str | Path) -> Source:
@@ -64,22 +71,16 @@ class Source:
         Raises:
             SourceError: the file cannot be read, is larger than 1 MB (P006) or is not UTF-8 (P009).
         """
-        shown = str(path)
-        try:
-            with Path(path).open("rb") as file:
-                data = file.read(MAXIMUM_FILE_BYTES + 1)
-        except OSError as error:
-            raise _unreadable(shown, "P009", f"`{shown}` cannot be read", error.strerror or str(error)) from error
-        if len(data) > MAXIMUM_FILE_BYTES:
-            note = f"a policy file holds at most {MAXIMUM_FILE_BYTES:,} bytes; split it and `import` the parts"
-            raise _unreadable(shown, "P006", f"`{shown}` is too large for a policy", note)
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            note = f"byte {error.start} (line {line}) is 0x{data[error.start]:02x}; save the file as UTF-8"
-            raise _unreadable(shown, "P009", f"`{shown}` is not UTF-8 text", note) from error
-        return cls.of(shown, text)
+        return Source.of(str(path), read_text(path))
+
+    @property
+    def whole(self) -> Span:
+        """The span of the file."""
+        return Span(self.start, len(self.text) if self.end is None else self.end)
+
+    def file_at(self, offset: int) -> Source:
+        """Return the file that an offset lies in: this one, or a file without a name for an offset outside."""
+        return self if self.start <= offset <= self.whole.end else Source("", "")
 
     def location(self, span: Span) -> Location:
         """Return the lines and columns of a span."""
@@ -88,21 +89,22 @@ class Source:
         return Location(line, column, end_line, end_column)
 
     def position(self, offset: int) -> tuple[int, int]:
-        """Return the line and the column of an offset, both counted from 1."""
+        """Return the line and the column of an offset, both counted from 1 in its file."""
         starts = _line_starts(self.text)
-        bounded = min(max(offset, 0), len(self.text))
+        bounded = min(max(offset, self.start), self.whole.end)
         index = bisect_right(starts, bounded) - 1
-        return index + 1, bounded - starts[index] + 1
+        return index + 1 - self._lines_before(), bounded - max(starts[index], self.start) + 1
 
     def line_count(self) -> int:
         """Return the number of lines; an empty text has one."""
-        return len(_line_starts(self.text))
+        return bisect_right(_line_starts(self.text), self.whole.end) - self._lines_before()
 
     def line_span(self, line: int) -> Span:
         """Return the span of a line (counted from 1) without its line break."""
         starts = _line_starts(self.text)
-        start = starts[line - 1]
-        end = starts[line] - 1 if line < len(starts) else len(self.text)
+        start = starts[line - 1 + self._lines_before()]
+        following = line + self._lines_before()
+        end = min(starts[following] - 1 if following < len(starts) else len(self.text), self.whole.end)
         if end > start and self.text[end - 1] == "\r":
             end -= 1
         return Span(start, end)
@@ -115,6 +117,114 @@ class Source:
         """Return the text of a span."""
         return self.text[span.start : span.end]
 
+    def _lines_before(self) -> int:
+        return bisect_right(_line_starts(self.text), self.start) - 1 if self.start else 0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMap(Source):
+    """A policy file with the files it imports: `text` holds them all, one after the other, each on lines of its own.
+
+    It works as the source of the main file, but places in the others are found too: `position` and `location` count in
+    the file that an offset lies in, and `file_at` returns that file. Lines by number are those of the main file.
+    """
+
+    files: tuple[Source, ...] = ()
+
+    @classmethod
+    def joining(cls, files: Sequence[Source]) -> Source:
+        """Return the map of files that were each put behind the text of those before (`behind`), the main one first;
+        of a single file, that file."""
+        main, *others = files
+        if not others:
+            return main
+        text = files[-1].text
+        placed = tuple(Source(file.path, text, *_bounds(file)) for file in files)
+        return SourceMap(main.path, text, placed[0].start, placed[0].end, placed)
+
+    def file_at(self, offset: int) -> Source:
+        """Return the file that an offset lies in; an offset between two files belongs to the first."""
+        index = bisect_right([file.start for file in self.files], offset) - 1
+        return self.files[max(index, 0)]
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Return the line and the column of an offset, both counted from 1 in the file that it lies in."""
+        return self.file_at(offset).position(offset)
+
+
+def behind(before: str, path: str, text: str) -> Source:
+    """Return the source of a file whose text is put behind what was read before it."""
+    own = Source.of(path, text).text
+    return Source(path, f"{before}\n{own}", len(before) + 1)
+
+
+def _bounds(file: Source) -> tuple[int, int]:
+    return file.whole.start, file.whole.end
+
+
+def read_text(path: str | Path) -> str:
+    """Return the text of a policy file as it is on disk.
+
+    Raises:
+        SourceError: as `Source.read`.
+    """
+    shown = str(path)
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAXIMUM_FILE_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(shown, "P009", f"`{shown}` cannot be read", error.strerror or str(error)) from error
+    return decode(shown, data)
+
+
+def decode(shown: str, data: bytes) -> str:
+    """Return the text of a policy's bytes; `shown` is the name to call it by.
+
+    Raises:
+        SourceError: there is more than 1 MB (P006) or it is not UTF-8 (P009).
+    """
+    if len(data) > MAXIMUM_FILE_BYTES:
+        note = f"a policy file holds at most {MAXIMUM_FILE_BYTES:,} bytes; split it and `import` the parts"
+        raise _unreadable(shown, "P006", f"`{shown}` is too large for a policy", note)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        note = f"byte {error.start} (line {line}) is 0x{data[error.start]:02x}; save the file as UTF-8"
+        raise _unreadable(shown, "P009", f"`{shown}` is not UTF-8 text", note) from error
+
+
+@dataclass(frozen=True, slots=True)
+class CodeBlock:
+    """What stands in a ```` ```bylaw ```` fence: `text[start:end]`; `indentation` is the number of blanks before it."""
+
+    start: int
+    end: int
+    indentation: int
+
+
+def code_blocks(text: str) -> tuple[CodeBlock, ...]:
+    """Return the policy's blocks in a Markdown text, in order; one that is never closed ends with the text."""
+    found: list[CodeBlock] = []
+    fence = ""
+    start: int | None = None
+    indentation = 0
+    for line in _LINE.finditer(text):
+        match = _FENCE.match(line[0])
+        if match is None:
+            continue
+        if not fence:
+            fence = match["mark"]
+            indentation = match.start("mark")
+            start = line.end() if match["info"] == "bylaw" else None
+        elif match["mark"].startswith(fence) and not match["info"] and not match["rest"].strip():
+            if start is not None:
+                found.append(CodeBlock(start, line.start(), indentation))
+            fence, start = "", None
+    if fence and start is not None:
+        found.append(CodeBlock(start, len(text), indentation))
+    return tuple(found)
+
 
 def blank_prose(text: str) -> str:
     """Return a Markdown text with every character outside its ```` ```bylaw ```` fences replaced by a space.
@@ -122,21 +232,11 @@ def blank_prose(text: str) -> str:
     Line breaks stay, so lines and offsets are those of the document.
     """
     kept: list[str] = []
-    fence = ""
-    is_code = False
-    for line in _LINE.findall(text):
-        match = _FENCE.match(line)
-        if fence:
-            closes = match and match["mark"].startswith(fence) and not match["info"] and not match["rest"].strip()
-            if closes:
-                fence, is_code = "", False
-            elif is_code:
-                kept.append(line)
-                continue
-        elif match:
-            fence, is_code = match["mark"], match["info"] == "bylaw"
-        kept.append(_NOT_LINE_BREAK.sub(" ", line))
-    return "".join(kept)
+    end = 0
+    for block in code_blocks(text):
+        kept += [_NOT_LINE_BREAK.sub(" ", text[end : block.start]), text[block.start : block.end]]
+        end = block.end
+    return "".join([*kept, _NOT_LINE_BREAK.sub(" ", text[end:])])
 
 
 @lru_cache(maxsize=16)

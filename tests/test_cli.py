@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 from bylaw.compiler.pipeline import compile_file
@@ -55,6 +56,41 @@ def test_an_unknown_verb_is_refused_with_a_suggestion() -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(shell: str) -> None:
     assert "_BYLAW_COMPLETE" in call("completion", shell).output
+
+
+def completions(*words: str) -> list[tuple[str, str]]:
+    """What a shell offers for the last word: kind and value."""
+    *before, begun = words
+    found = ShellComplete(main, {}, "bylaw", "_BYLAW_COMPLETE").get_completions(before, begun)
+    return [(item.type, item.value) for item in found]
+
+
+def test_verbs_and_options_complete() -> None:
+    assert {("plain", verb) for verb in VERBS} <= set(completions(""))
+    assert completions("upg") == [("plain", "upgrade")]
+    assert completions("check", "--form") == [("plain", "--format")]
+    assert [value for _, value in completions("check", "--format", "")] == ["text", "json", "sarif", "github", "junit"]
+    assert completions("explain", "--format", "m") == [("plain", "markdown")]
+    assert completions("explain", "p2")[0] == ("plain", "P201")
+    assert [value for _, value in completions("new", "")] == ["policy", "predicate", "rule"]
+    assert completions("new", "rule", "x", "--in") == [("plain", "--into")]
+    assert completions("upgrade", "--d") == [("plain", "--diff")]
+
+
+@pytest.mark.parametrize("words", [("check",), ("check", "--strict"), ("upgrade",), ("new", "rule", "x", "--into")])
+def test_files_complete_to_policies(words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "policies").mkdir()
+    for name in ("a.bylaw", "b.bylaw.md", "notes.md", "policies/c.bylaw", "policies/d.txt"):
+        (tmp_path / name).touch()
+    assert completions(*words, "a") == [("plain", "a.bylaw")]
+    assert completions("explain", "a") == [("plain", "a.bylaw")]
+    assert completions(*words, "b") == [("plain", "b.bylaw.md")]
+    assert completions(*words, "policies/") == [("plain", "policies/c.bylaw")]
+    assert completions(*words, "./a") == [("plain", "./a.bylaw")]
+    # Folders, other files and folders that do not exist are left to the shell.
+    for begun in ("", "n", "pol", "none/x"):
+        assert completions(*words, begun) == [("file", begun)]
 
 
 @pytest.mark.parametrize(

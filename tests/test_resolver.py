@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from conftest import Golden
 
-from bylaw.compiler.evaluate import evaluate_term
 from bylaw.compiler.pipeline import Compiled, compile_source
 from bylaw.spec.errors import CODES, Diagnostic, render
 from bylaw.spec.expression import (
@@ -25,7 +24,6 @@ from bylaw.spec.expression import (
 )
 from bylaw.spec.regulator import Regulator
 from bylaw.spec.source import Source
-from bylaw.spec.trace import Message, Trace
 
 CASES = sorted((Path(__file__).parent / "golden" / "diagnostics").glob("P*.bylaw"))
 # The codes of resolving and analysing; those of syntax, P0xx and P201 to P203, belong to the parser.
@@ -154,68 +152,6 @@ def test_clauses_of_one_rule_are_numbered() -> None:
     result = compiled(in_rule('must contain "a"\nshould contain "b"'))
     assert result.regulators is not None
     assert [r.id for r in result.regulators.regulators] == ["r.1", "r.2"]
-
-
-# ---------------------------------------------------------------------------------------------------- permissions
-FORBIDDEN = 'rule strict at developer { must not contain "x" }\n'
-
-
-@pytest.mark.parametrize(
-    ("permission", "expected"),
-    [
-        ('rule free at developer { may contain "x" }', []),
-        ('rule free at system { when prompt contains "please" may contain "x" }', []),
-        ('rule free at user { may contain "x" }', ["P301"]),
-        ('rule free at developer { may contain "y" }', ["P302"]),
-        ('rule free at developer { may mention "x" }', ["P302"]),
-        ('rule free at developer { need not contain "x" }', ["P302"]),
-        ('rule other at user { should not contain "x" }\nrule free at developer { may contain "x" }', []),
-    ],
-)
-def test_permission(permission: str, expected: list[str]) -> None:
-    assert codes(FORBIDDEN + permission) == expected
-
-
-PARTLY = 'rule strict at user { must not have a table or contain "x" or be empty }\n'
-
-
-@pytest.mark.parametrize(
-    ("permission", "text", "prompt", "verdict"),
-    [
-        ('may contain "x"', "x", "", "satisfied"),
-        ('may contain "x"', "| x", "", "violated"),
-        ("may have at least 1 tables", "| x", "", "violated"),
-        ("may have at least 1 tables", "| y", "", "satisfied"),
-        ('may have a table or contain "x"', "| x", "", "satisfied"),
-        ('when prompt contains "p" may contain "x"', "x", "p", "satisfied"),
-        ('when prompt contains "p" may contain "x"', "x", "q", "violated"),
-        ("need not be not empty", "", "", "satisfied"),
-    ],
-)
-def test_a_permission_lifts_the_part_of_a_rule_that_forbids_it(
-    permission: str, text: str, prompt: str, verdict: str
-) -> None:
-    program = compiled(PARTLY + f"rule free at user {{ {permission} }}").require()
-    trace = Trace((Message("user", prompt),)).answered(text)
-    assert evaluate_term(program.term("strict"), trace).verdict == verdict
-
-
-def test_no_tables_forbids_what_at_least_one_table_permits() -> None:
-    rules = "rule plain at user { must have no tables }\nrule free at user { may have at least 1 tables }"
-    assert codes(rules) == []
-
-
-def test_a_permission_becomes_part_of_the_condition() -> None:
-    result = compiled(FORBIDDEN + 'rule free at system { when prompt contains "please" may contain "x" }')
-    assert result.regulators is not None
-    (strict,) = result.regulators.regulators
-    assert isinstance(strict.condition, Not)
-    both = compiled(
-        'rule strict at user { when prompt contains "a" must contain "x" }\n'
-        'rule free at user { when prompt contains "b" need not contain "x" }'
-    )
-    assert both.regulators is not None
-    assert isinstance(both.regulators.regulators[0].condition, And)
 
 
 # ------------------------------------------------------------------------------------------------------- analysis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Hashable
 from functools import lru_cache
 from typing import Literal, TypeVar
@@ -10,20 +11,25 @@ from bylaw.compiler.automata.alphabet import Alphabet
 from bylaw.compiler.automata.dfa import Dfa
 from bylaw.compiler.automata.nfa import EDGE, Nfa, charsets_of, nfa_of
 from bylaw.compiler.automata.partition import DEFAULT_LIMIT, StateLimit, Table, coarsest, quotient_order
+from bylaw.compiler.automata.pullback import machine_over_texts, over_texts
+from bylaw.spec.charset import CharSet
 from bylaw.spec.machine import CountingMachine
+from bylaw.spec.normal import Normalised
 from bylaw.spec.pattern import Alternate, Chars, Concat, Node, Repeat
 
 __all__ = ["Mode", "charsets_of", "language", "occurrences"]
 
 Mode = Literal["search", "full", "prefix", "suffix"]
 State = TypeVar("State", bound=Hashable)
+_MOST_DECOMPOSED = 400
 
 
 def language(node: Node, mode: Mode, alphabet: Alphabet | None = None, limit: int = DEFAULT_LIMIT) -> Dfa:
     """The minimal automaton of the texts that contain, are, start with or end with a match of the pattern.
 
     It is over `alphabet`, which must tell apart what the pattern does (ValueError), or over the pattern's own coarsest
-    alphabet. Raises StateLimit past `limit` states of the subset construction.
+    alphabet. A `Normalised` pattern is looked for in the plain form of the text. Raises StateLimit past `limit` states
+    of the subset construction.
     """
     found = _language(node, mode, limit)
     return found if alphabet is None else found.over(alphabet)
@@ -36,6 +42,8 @@ _Place = tuple[int, int] | None
 
 @lru_cache(maxsize=512)
 def _language(node: Node, mode: Mode, limit: int) -> Dfa:
+    if isinstance(node, Normalised):
+        return over_texts(_language(node.items[0], mode, limit))
     nfa = nfa_of(node)
     again = nfa.entry if mode in ("search", "suffix") else 0
     early = mode in ("search", "prefix")
@@ -79,19 +87,32 @@ def explore(start: State, step: Callable[[State, int], State], classes: int, lim
     return order, tuple(delta)
 
 
-def fixed_length(node: Node) -> int | None:
+def one_character(charset: CharSet) -> int | None:
+    """The length of a character of the set."""
+    return 1
+
+
+def decomposed_length(charset: CharSet) -> int | None:
+    """The length of the canonical decomposition of a character of the set; None when it is large or they differ."""
+    if len(charset) > _MOST_DECOMPOSED:
+        return None
+    lengths = {len(unicodedata.normalize("NFD", char)) for char in charset}
+    return lengths.pop() if len(lengths) == 1 else None
+
+
+def fixed_length(node: Node, length_of: Callable[[CharSet], int | None] = one_character) -> int | None:
     """The number of characters in every match of the pattern; None when matches differ in length."""
     match node:
-        case Chars():
-            return 1
+        case Chars(charset):
+            return length_of(charset)
         case Concat(items):
-            lengths = [fixed_length(item) for item in items]
+            lengths = [fixed_length(item, length_of) for item in items]
             return None if None in lengths else sum(length for length in lengths if length is not None)
         case Alternate(items):
-            lengths = list({fixed_length(item) for item in items})
+            lengths = list({fixed_length(item, length_of) for item in items})
             return lengths[0] if len(lengths) == 1 else None
         case Repeat(item, least, most):
-            length = fixed_length(item)
+            length = fixed_length(item, length_of)
             return length * least if length is not None and (least == most or length == 0) else None
         case _:
             return 0
@@ -101,13 +122,19 @@ def fixed_length(node: Node) -> int | None:
 def occurrences(node: Node, limit: int = DEFAULT_LIMIT) -> CountingMachine | None:
     """A machine that counts matches as a left-to-right search does, each starting where the last one ended or later.
 
-    Exact for patterns whose matches all have one length of at least 1 (texts, whole words, alternatives of one length)
-    and for a greedy repeat of one character set (`[A-Z]+`). For any other pattern the answer is None: which of several
-    overlapping matches a search takes is not a property of the language. Raises StateLimit past `limit` states.
+    Exact for patterns whose matches all have one length of at least 1 (texts, whole words, alternatives of one length),
+    in characters or in the characters of their canonical decompositions, and for a greedy repeat of one character set
+    (`[A-Z]+`). For any other pattern the answer is None: which of several overlapping matches a search takes is not a
+    property of the language. A `Normalised` pattern is looked for in the plain form of the text. Raises StateLimit past
+    `limit` states.
     """
+    if isinstance(node, Normalised):
+        machine = occurrences(node.items[0], limit)
+        return None if machine is None else machine_over_texts(machine)
     if isinstance(node, Repeat) and isinstance(node.item, Chars) and node.least >= 1 and not node.lazy:
         return _runs(node.item, node.least, node.most)
-    if not fixed_length(node):
+    # One length either way: no match lies inside another, so the first to end is the first to begin.
+    if not fixed_length(node) and not fixed_length(node, decomposed_length):
         return None
     nfa = nfa_of(node)
     increments: dict[tuple[tuple[int, int], int], int] = {}

@@ -20,9 +20,17 @@ VERBS = {
     "audit": "Measure how often transcripts break each rule of a policy.",
     "check": "Check a policy file: syntax, names, types, examples, contradictions.",
     "completion": "Print the shell completion script.",
+    "doc": "Write a policy as a document for people, in Markdown or HTML.",
+    "explain": "Explain a code such as P203, or what a policy says of a conversation.",
+    "import": "Write a policy from rules of another tool.",
+    "new": "Begin a policy, a rule or a predicate from a model.",
+    "fmt": "Write policy files in the one layout, comments kept.",
     "run": "Check, price, enforce and audit a policy on a model, in one report.",
+    "test": "Run the examples and tests of a policy; show what they leave unseen.",
+    "upgrade": "Rewrite policies of an older edition to the current one.",
 }
 
+_MODULES = {"import": "import_policy"}  # a word of Python cannot name a module
 
 INTERRUPTED = 130
 
@@ -35,6 +43,10 @@ def _interruptible() -> Iterator[None]:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         raise SystemExit(INTERRUPTED) from None
+
+
+def _module(verb: str) -> str:
+    return f"bylaw.runtime.cli.{_MODULES.get(verb, verb)}"
 
 
 class LazyGroup(click.Group):
@@ -54,7 +66,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"bylaw.runtime.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(_module(cmd_name)).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from bylaw.runtime.cli.shared import (
     print_record,
     report_directory_or_exit,
 )
+from bylaw.spec.trace import Message, Trace
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -44,7 +46,7 @@ SMALL_MODEL = 20_000_000
 @click.option(
     "--prompts",
     type=click.Path(),
-    help="JSON Lines or text file with the prompts. Default: prompts.jsonl beside the policy.",
+    help="JSON Lines or text file with the prompts. Default: the suites of the policy, else prompts.jsonl beside it.",
 )
 @click.option(
     "--samples", default=16, show_default=True, type=click.IntRange(2), help="Answers of the base model to each prompt."
@@ -120,25 +122,39 @@ def command(
     is not known to be kept.
     """
     compiled = compile_or_exit(rules)
-    path = Path(prompts) if prompts is not None else Path(rules).parent / "prompts.jsonl"
-    if prompts is None and not path.is_file():
-        fail(f"there are no prompts: `{path}` does not exist, and --prompts was not given", UNUSABLE)
-    from bylaw.runtime.audit.inputs import TranscriptError
-    from bylaw.runtime.audit.transcripts import read_prompts
-
-    try:
-        read = read_prompts(path)
-    except TranscriptError as error:
-        fail(str(error), UNUSABLE)
+    read, name, digest = _prompts(compiled, prompts, Path(rules).parent / "prompts.jsonl")
     for problem in read.problems:
         click.echo(f"warning: {problem.source}, line {problem.line}: {problem.message}; left out", err=True)
     from bylaw.runtime.run import RunSettings
 
     settings = RunSettings(
         samples, particles, responses, max_tokens, seed, decoder, calibration_particles,
-        temperature=temperature, prompts_digest=_digest(path),
+        temperature=temperature, prompts_digest=digest,
     )  # fmt: skip
-    _run(compiled, read, str(path), _ModelChoice(model, allow_download), settings, out, output)
+    _run(compiled, read, name, _ModelChoice(model, allow_download), settings, out, output)
+
+
+def _prompts(compiled: Compiled, given: str | None, beside: Path) -> tuple[Transcripts, str, str]:
+    """(the prompts, what to call them, their digest): from a file, or the suites that the policy declares."""
+    from bylaw.runtime.audit.inputs import TranscriptError, Transcripts
+    from bylaw.runtime.audit.transcripts import read_prompts
+
+    suites = () if compiled.regulators is None else compiled.regulators.suites
+    path = beside if given is None else Path(given)
+    if given is None and suites:
+        texts = tuple(dict.fromkeys(prompt for suite in suites for prompt in suite.prompts))
+        digest = hashlib.sha256("\n".join(map(json.dumps, texts)).encode()).hexdigest()
+        traces = tuple(Trace((Message("user", text),), id=str(number)) for number, text in enumerate(texts, 1))
+        return Transcripts(traces, ()), f"suite {', '.join(suite.name for suite in suites)}", digest
+    if given is None and not path.is_file():
+        message = (
+            f"there are no prompts: `{path}` does not exist, the policy declares no suite, and --prompts is missing"
+        )
+        fail(message, UNUSABLE)
+    try:
+        return read_prompts(path), str(path), _digest(path)
+    except TranscriptError as error:
+        fail(str(error), UNUSABLE)
 
 
 def _digest(path: Path) -> str:

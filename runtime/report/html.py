@@ -21,8 +21,8 @@ _WIDE, _NARROW = 980, 380
 def render_html(record: AuditRecord | RunRecord) -> str:
     """The whole page."""
     if isinstance(record, RunRecord):
-        return _environment().get_template("run.html.j2").render(_run_context(record))
-    return _environment().get_template("audit.html.j2").render(_audit_context(record))
+        return environment().get_template("run.html.j2").render(_run_context(record))
+    return environment().get_template("audit.html.j2").render(_audit_context(record))
 
 
 def _run_context(record: RunRecord) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def render_picture(record: AuditRecord | RunRecord) -> str | None:
         title=title,
         description="Shares of answers with 95% intervals; limits dashed.",
     )
-    style = _environment().get_template("chart.css.j2").render()
+    style = environment().get_template("chart.css.j2").render()
     opening, rest = svg.split("\n", 1)
     return f"{opening}\n<style>\n{style}\nsvg {{ background: var(--card); }}\n</style>\n{rest}\n"
 
@@ -104,7 +104,7 @@ def _both(draw: Any, chart_rows: Any, prefix: str, title: str, description: str)
     }
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     from jinja2 import FileSystemLoader, StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
 

@@ -1,8 +1,8 @@
-"""`contain "text"`, `contain /pattern/`: somewhere in the text, case matters."""
+"""`contain "text"`, `contain /pattern/`: somewhere in the text, case matters; spelling in Unicode does not."""
 
 from bylaw.spec.catalog import Language, Predicate, PredicateExample
 from bylaw.spec.expression import Extent, Matcher, Phrase, Regex
-from bylaw.spec.matching import find_all, node_of
+from bylaw.spec.matching import find_all, node_of, refusal
 
 
 def find(text: str, matcher: Matcher | None) -> tuple[Extent, ...]:
@@ -25,5 +25,10 @@ PREDICATE = Predicate(
         PredicateExample("Our Cats purr.", (Phrase("cat"),), False),
         PredicateExample("Order 4821 shipped", (Regex(r"\d{4}"),), True),
         PredicateExample("Order 482 shipped", (Regex(r"\d{4}"),), False),
+        PredicateExample("the \uff43\uff41\uff54 and the c\u200bat", (Phrase("cat"),), True),
+        PredicateExample("cafe\u0301", (Phrase("caf\u00e9"),), True),
+        PredicateExample("p\u0430y", (Phrase("pay"),), False),
+        PredicateExample("p\u0430y", (Phrase("pay", lookalikes=True),), True),
     ),
+    refuse=refusal,
 )

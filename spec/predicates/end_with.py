@@ -2,16 +2,12 @@
 
 from bylaw.spec.catalog import Language, Predicate, PredicateExample
 from bylaw.spec.expression import Extent, Matcher, Phrase, Regex
-from bylaw.spec.matching import node_of
-from bylaw.spec.pattern import Assertion, Concat, compile_node
+from bylaw.spec.matching import find_end, node_of, refusal
 
 
 def find(text: str, matcher: Matcher | None) -> tuple[Extent, ...]:
     assert matcher is not None
-    if isinstance(matcher, Phrase):
-        return (Extent(len(text) - len(matcher.text), len(text)),) if text.endswith(matcher.text) else ()
-    found = compile_node(Concat((node_of(matcher), Assertion("text_end")))).search(text)
-    return (Extent(found.start(), found.end()),) if found else ()
+    return find_end(text, matcher)
 
 
 def language(matcher: Matcher | None) -> Language | None:
@@ -29,5 +25,7 @@ PREDICATE = Predicate(
         PredicateExample("Can I help? ", (Phrase("?"),), False),
         PredicateExample("total: 12", (Regex("[0-9]+"),), True),
         PredicateExample("12 in total", (Regex("[0-9]+"),), False),
+        PredicateExample("and so on\u2026", (Phrase("..."),), True),
     ),
+    refuse=refusal,
 )

@@ -2,17 +2,12 @@
 
 from bylaw.spec.catalog import Language, Predicate, PredicateExample
 from bylaw.spec.expression import Extent, Matcher, Phrase, Regex
-from bylaw.spec.matching import node_of
-from bylaw.spec.pattern import compile_pattern
+from bylaw.spec.matching import is_whole, node_of, refusal
 
 
 def find(text: str, matcher: Matcher | None) -> tuple[Extent, ...]:
     assert matcher is not None
-    if isinstance(matcher, Phrase):
-        holds = text == matcher.text
-    else:
-        holds = compile_pattern(matcher.source, matcher.flags).fullmatch(text) is not None
-    return (Extent(0, len(text)),) if holds else ()
+    return (Extent(0, len(text)),) if is_whole(text, matcher) else ()
 
 
 def language(matcher: Matcher | None) -> Language | None:
@@ -30,5 +25,7 @@ PREDICATE = Predicate(
         PredicateExample("yes.", (Phrase("yes"),), False),
         PredicateExample("AB-12", (Regex("[A-Z]+-[0-9]+"),), True),
         PredicateExample("AB-12 ", (Regex("[A-Z]+-[0-9]+"),), False),
+        PredicateExample("\uff59\uff45\uff53", (Phrase("yes"),), True),
     ),
+    refuse=refusal,
 )

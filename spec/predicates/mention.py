@@ -2,12 +2,12 @@
 
 from bylaw.spec.catalog import Language, Predicate, PredicateExample
 from bylaw.spec.expression import Extent, Matcher, Phrase, Regex
-from bylaw.spec.matching import find_all, find_words, words_node
+from bylaw.spec.matching import find_all, find_words, refusal, words_node
 
 
 def find(text: str, matcher: Matcher | None) -> tuple[Extent, ...]:
     assert matcher is not None
-    return find_words(text, matcher.text) if isinstance(matcher, Phrase) else find_all(text, matcher)
+    return find_words(text, matcher) if isinstance(matcher, Phrase) else find_all(text, matcher)
 
 
 def language(matcher: Matcher | None) -> Language | None:
@@ -26,5 +26,7 @@ PREDICATE = Predicate(
         PredicateExample("REFUND!", (Phrase("refund"),), True),
         PredicateExample("Straße", (Phrase("straße"),), True),
         PredicateExample("It might be late", (Regex("it (may|might) be", "i"),), True),
+        PredicateExample("\uff32\uff45\uff46un\u00add", (Phrase("refund"),), True),
     ),
+    refuse=refusal,
 )

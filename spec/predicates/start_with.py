@@ -2,16 +2,12 @@
 
 from bylaw.spec.catalog import Language, Predicate, PredicateExample
 from bylaw.spec.expression import Extent, Matcher, Phrase, Regex
-from bylaw.spec.matching import node_of
-from bylaw.spec.pattern import Assertion, Concat, compile_node
+from bylaw.spec.matching import find_start, node_of, refusal
 
 
 def find(text: str, matcher: Matcher | None) -> tuple[Extent, ...]:
     assert matcher is not None
-    if isinstance(matcher, Phrase):
-        return (Extent(0, len(matcher.text)),) if text.startswith(matcher.text) else ()
-    found = compile_node(Concat((Assertion("text_start"), node_of(matcher)))).search(text)
-    return (Extent(found.start(), found.end()),) if found else ()
+    return find_start(text, matcher)
 
 
 def language(matcher: Matcher | None) -> Language | None:
@@ -29,5 +25,7 @@ PREDICATE = Predicate(
         PredicateExample("hello there", (Phrase("Hello"),), False),
         PredicateExample(" Hello", (Phrase("Hello"),), False),
         PredicateExample("Hi! Hello", (Regex("(Hi|Hey)[!,]"),), True),
+        PredicateExample("\ufeffHello", (Phrase("Hello"),), True),
     ),
+    refuse=refusal,
 )

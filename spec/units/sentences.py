@@ -1,63 +1,50 @@
-"""A sentence: from its first word to `.`, `!`, `?` or `…` before white space, to a line break, or to the end.
+"""A sentence: a sentence segment of UAX #29 with a letter or a digit in it.
 
-A simplification of UAX 29 that is the same for every text: an abbreviation such as `Dr.` ends a sentence.
+It ends at `.`, `!`, `?` and their like, with the closing marks and white space behind them, and at a line break. A full
+stop does not end it before a small letter or a digit (`e.g. this`, `3.50`); it does after an abbreviation that a
+capital follows (`Dr. Ode`): telling that apart needs a dictionary.
 """
 
+from functools import cache
+
 from bylaw.spec.catalog import Unit, UnitExample
-from bylaw.spec.charset import NEWLINE, CharSet, word_characters
 from bylaw.spec.expression import Extent
 from bylaw.spec.machine import CountingMachine
-from bylaw.spec.matching import is_word_character
-from bylaw.spec.spaces import INLINE_SPACE, WHITE_SPACE
+from bylaw.spec.segments_sentences import segmenter
+from bylaw.spec.spaces import WHITE_SPACE
 
-TERMINATORS = CharSet.of(".!?\u2026")
-FULL_WIDTH_TERMINATORS = CharSet.of("\u3002\uff01\uff1f")
-CLOSERS = CharSet.of(")]}\"'\u201d\u2019\u00bb*")
+_BLANK = "".join(WHITE_SPACE)
 
 
 def find(text: str) -> tuple[Extent, ...]:
-    found: list[Extent] = []
-    start: int | None = None
-    ending = False
-    for position, character in enumerate(text):
-        if start is None:
-            start = position if is_word_character(character) else None
-            ending = False
-        elif character == "\n" or (ending and character in WHITE_SPACE):
-            found.append(Extent(start, position))
-            start = None
-        elif character in FULL_WIDTH_TERMINATORS:
-            found.append(Extent(start, position + 1))
-            start = None
-        else:
-            ending = character in TERMINATORS or (ending and character in CLOSERS)
-    if start is not None:
-        found.append(Extent(start, len(text)))
-    return tuple(found)
+    """The sentences, without the white space that stands before and after each."""
+    return tuple(_stripped(text, extent) for extent in segmenter().find(text))
 
 
+def _stripped(text: str, extent: Extent) -> Extent:
+    whole = text[extent.start : extent.end]
+    core = whole.lstrip(_BLANK)
+    start = extent.start + len(whole) - len(core)
+    return Extent(start, start + len(core.rstrip(_BLANK)))
+
+
+@cache
 def machine() -> CountingMachine:
-    outside, inside, ending = 0, 1, 2
-    return CountingMachine(
-        classes=(word_characters(), TERMINATORS, FULL_WIDTH_TERMINATORS, CLOSERS, NEWLINE, INLINE_SPACE),
-        step=(
-            ((inside, 1), (outside, 0), (outside, 0), (outside, 0), (outside, 0), (outside, 0), (outside, 0)),
-            ((inside, 0), (ending, 0), (outside, 0), (inside, 0), (outside, 0), (inside, 0), (inside, 0)),
-            ((inside, 0), (ending, 0), (outside, 0), (ending, 0), (outside, 0), (outside, 0), (inside, 0)),
-        ),
-        final=(0, 0, 0),
-    )
+    return segmenter().machine()
 
 
 UNIT = Unit(
-    summary="sentences: they end at . ! ? before white space, at a line break, or with the text",
+    summary="sentences, as Unicode divides them: they end at . ! ? and at line breaks, not in `3.50` or `e.g. this`",
     find=find,
     machine=machine,
     examples=(
         UnitExample("", 0),
         UnitExample("Hello. It costs 3.50! Why?", 3),
         UnitExample('He said "no." Then left', 2),
+        UnitExample("Bring a bag, e.g. this one. Thanks", 2),
+        UnitExample("Dr. Ode is in", 2),
         UnitExample("- one\n- two", 2),
+        UnitExample("\u4f60\u597d\u3002\u518d\u89c1", 2),
         UnitExample("...", 0),
     ),
 )

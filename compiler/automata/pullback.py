@@ -1,0 +1,144 @@
+"""From automata over plain texts to automata over texts as they are.
+
+Matching looks at the plain form of a text (spec/normal.py), which replaces each character by itself. So a character
+acts on an automaton as the characters of its plain form do, one after the other: the states stay, and the alphabet is
+refined by what those characters do together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, reduce
+from typing import TypeVar
+
+from bylaw.compiler.automata.alphabet import Alphabet
+from bylaw.compiler.automata.dfa import Dfa
+from bylaw.spec.charset import LAST, CharSet
+from bylaw.spec.machine import CountingMachine
+from bylaw.spec.normal import forms
+
+Action = TypeVar("Action", bound=Hashable)
+"""What a character does to every state: for an automaton the next states, for a machine what is counted besides."""
+
+
+def over_texts(dfa: Dfa) -> Dfa:
+    """The minimal automaton of the texts whose plain form the given one accepts."""
+    actions = list(zip(*dfa.delta, strict=True))
+    identity = tuple(range(dfa.size))
+    alphabet, kept = _refined(dfa.alphabet, actions, identity, lambda one, two: tuple(two[state] for state in one))
+    return Dfa(alphabet, tuple(zip(*kept, strict=True)), dfa.start, dfa.accept).minimise()
+
+
+def machine_over_texts(machine: CountingMachine) -> CountingMachine:
+    """The machine that counts in a text what the given one counts in its plain form."""
+    alphabet = Alphabet.of(machine.classes)
+    columns = list(zip(*machine.step, strict=True))
+    actions = [columns[machine.class_of(char)] for char in alphabet.representatives]
+    identity = tuple((state, 0) for state in range(len(machine.step)))
+    refined, kept = _refined(alphabet, actions, identity, _counted)
+    classes = refined.classes
+    labels = sorted(range(len(classes)), key=lambda label: (len(classes[label].ranges), label))
+    return CountingMachine(
+        classes=tuple(classes[label] for label in labels[:-1]),
+        step=tuple(zip(*(kept[label] for label in labels), strict=True)),
+        final=machine.final,
+    )
+
+
+def _counted(one: tuple[tuple[int, int], ...], two: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    return tuple((two[target][0], count + two[target][1]) for target, count in one)
+
+
+def _refined(
+    alphabet: Alphabet, actions: Sequence[Action], identity: Action, then: Callable[[Action, Action], Action]
+) -> tuple[Alphabet, list[Action]]:
+    """(the coarsest alphabet of texts, what each class of it does), given what the classes of plain texts do."""
+    numbers: dict[Action, int] = {}
+    own = [numbers.setdefault(action, len(numbers)) for action in actions]
+    found = list(numbers)
+    known: dict[tuple[int, ...], int] = {}
+
+    def number_of(key: tuple[int, ...]) -> int:
+        if key not in known:
+            action = reduce(then, [found[number] for number in key], identity)
+            known[key] = numbers.setdefault(action, len(numbers))
+            if known[key] == len(found):
+                found.append(action)
+        return known[key]
+
+    table = _plain_forms()
+    labels = [own[label] for label in alphabet.indices(table.characters)]
+    usual = Counter(labels).most_common(1)[0][0]
+    special = {place: label for place, label in enumerate(labels) if label != usual}
+    forms_of = {form for place in special for form in table.containing[place]}
+    stretches = [(first, last, number_of((usual,) * length)) for first, last, length in table.lengths]
+    starts, numbered = _overlaid(alphabet.starts, [own[label] for label in alphabet.labels], stretches)
+    stretches = [
+        (first, last, number_of(tuple([special.get(place, usual) for place in table.plains[form]])))
+        for form in forms_of
+        for first, last in table.ranges[form]
+    ]
+    starts, numbered = _overlaid(starts, numbered, sorted(stretches))
+    order = list(dict.fromkeys(numbered))
+    place_of = {number: label for label, number in enumerate(order)}
+    return Alphabet(tuple(starts), tuple([place_of[number] for number in numbered])), [found[n] for n in order]
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainForms:
+    """The plain forms by number: `plains[form]` are places in `characters`, `ranges[form]` the code points that have
+    this form, `containing[place]` the forms with a character. `lengths` are (first, last, length of the plain form) for
+    neighbours of one length, in order."""
+
+    characters: str
+    plains: tuple[tuple[int, ...], ...]
+    ranges: tuple[tuple[tuple[int, int], ...], ...]
+    containing: tuple[tuple[int, ...], ...]
+    lengths: tuple[tuple[int, int, int], ...]
+
+
+@cache
+def _plain_forms() -> _PlainForms:
+    characters = "".join(sorted({char for plain, _ in forms() for char in plain}))
+    places = {char: place for place, char in enumerate(characters)}
+    containing: list[list[int]] = [[] for _ in characters]
+    by_length: dict[int, list[CharSet]] = {}
+    for form, (plain, charset) in enumerate(forms()):
+        by_length.setdefault(len(plain), []).append(charset)
+        for char in set(plain):
+            containing[places[char]].append(form)
+    merged = ((length, CharSet(()).union(*charsets)) for length, charsets in by_length.items())
+    return _PlainForms(
+        characters,
+        tuple(tuple(places[char] for char in plain) for plain, _ in forms()),
+        tuple(charset.ranges for _, charset in forms()),
+        tuple(map(tuple, containing)),
+        tuple(sorted((first, last, length) for length, charset in merged for first, last in charset.ranges)),
+    )
+
+
+def _overlaid(
+    starts: Sequence[int], numbers: Sequence[int], stretches: Iterable[tuple[int, int, int]]
+) -> tuple[list[int], list[int]]:
+    """(first code points, numbers) of stretches that cover everything, with others (first, last, number) over them."""
+    bounds = (*starts, LAST + 1)
+    out_starts: list[int] = []
+    out_numbers: list[int] = []
+    before, point, place = -1, 0, 0
+    for first, last, number in (*stretches, (LAST + 1, LAST + 1, -1)):
+        while point < first:
+            while bounds[place + 1] <= point:
+                place += 1
+            if numbers[place] != before:
+                before = numbers[place]
+                out_starts.append(point)
+                out_numbers.append(before)
+            point = min(bounds[place + 1], first)
+        if number != before and first <= LAST:
+            before = number
+            out_starts.append(first)
+            out_numbers.append(number)
+        point = last + 1
+    return out_starts, out_numbers

@@ -1,0 +1,40 @@
+"""`bylaw doc`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bylaw.runtime.cli.shared import UNUSABLE, compile_or_exit, fail
+
+
+@click.command("doc")
+@click.argument("rules", type=click.Path())
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["markdown", "html"]),
+    help="What to write. Default: by the name of the file, else Markdown.",
+)
+@click.option("--out", type=click.Path(dir_okay=False), help="Write it there instead of printing it.")
+def command(rules: str, output: str | None, out: str | None) -> None:
+    """Write a policy as a document for people: rules by level, with reasons, exceptions and examples.
+
+    Exit code 0, 1 when the policy is not sound, 2 when a file cannot be read or written.
+    """
+    from bylaw.runtime.report.constitution import constitution, to_html, to_markdown
+
+    document = constitution(compile_or_exit(rules))
+    chosen = output or ("html" if out is not None and Path(out).suffix in (".html", ".htm") else "markdown")
+    text = to_html(document) if chosen == "html" else to_markdown(document)
+    if out is None:
+        click.echo(text.rstrip("\n"))
+        return
+    from bylaw.spec.fixes import write_atomically
+
+    try:
+        write_atomically(Path(out), text)
+    except OSError as error:
+        fail(f"`{out}` cannot be written: {error.strerror or error}", UNUSABLE)
+    click.echo(f"wrote {out}", err=True)

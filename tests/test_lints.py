@@ -1,0 +1,315 @@
+"""Lints: what they find, what they leave alone, and how a comment allows one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bylaw.compiler.pipeline import compile_file, compile_source
+from bylaw.spec.errors import Diagnostic, Label, Severity
+from bylaw.spec.lints import Use, lint, literals
+from bylaw.spec.lints_silence import comments, silence
+from bylaw.spec.parser import parse
+from bylaw.spec.pattern import compile_pattern
+from bylaw.spec.source import Source, Span
+
+ROOT = Path(__file__).parents[1]
+FINE = [
+    *sorted((ROOT / "examples").glob("*/rules.bylaw")),
+    *sorted((ROOT / "tests" / "golden" / "diagnostics").glob("P[125]*.bylaw")),
+]
+
+
+def found(text: str) -> list[Diagnostic]:
+    result = parse(Source("p.bylaw", text))
+    assert result.is_ok, result.diagnostics
+    return sorted(lint(result.module), key=lambda diagnostic: diagnostic.primary.span)
+
+
+def of_sentence(sentence: str) -> list[str]:
+    return [diagnostic.code for diagnostic in found(f"rule r {{ {sentence} }}")]
+
+
+def of_pattern(pattern: str, verb: str = "must not contain") -> list[str]:
+    return of_sentence(f"{verb} {pattern}")
+
+
+@pytest.mark.parametrize("path", FINE, ids=lambda path: path.stem)
+def test_correct_files_get_none(path: Path) -> None:
+    assert [d.message for d in lint(parse(Source.of("p", path.read_text(encoding="utf-8"))).module)] == []
+
+
+# ---------------------------------------------------------------------------------------------------------- patterns
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("[^ourcompany.com$]", "[^admin]x", "[^sorry]", "x[cat|dog]", "[^cat|dog]", "[sorry]", "[^http]"),
+        *("[^a-z sorry]", "[www.acme]", "[^\\]admin]", "[^www.acme\\.org]"),
+    ],
+)
+def test_a_word_in_square_brackets(pattern: str) -> None:
+    assert of_pattern(f"/{pattern}/") == ["P404"]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *(
+            "[^aeiou]",
+            "[^AEIOUaeiou]",
+            "[^aeiouy ]",
+            "[^abc]",
+            "[ACGT]",
+            "[^ATGC]",
+            "[^IVXLCDM]",
+            "[a-zA-Z]",
+            "[a-z|A-Z]",
+        ),
+        *(
+            "[^a-z.]",
+            "[^.!?]",
+            "[wasd]",
+            "[aeiouäöü]",
+            "[bcdfghjklmnpqrstvwxyz]",
+            "[a|b]x",
+            "\\[sorry|admin\\]x",
+            "[^xyz]",
+        ),
+        *("[]a-z]", "[^\\w.-]", "[\\d.]+", "[eao]", "[yn]", "[0-9a-fA-F]"),
+    ],
+)
+def test_ordinary_classes(pattern: str) -> None:
+    assert of_pattern(f"/{pattern}/") == []
+
+
+@pytest.mark.parametrize(
+    ("sentence", "text"),
+    [
+        ("must match /.*@[^ourcompany.com$].*/", "@a"),
+        ("must not contain /to: [^admin]/", "to: a"),
+        ("must not contain /(x|yy)[^sorry]{2}/", "xoo"),
+        ("must not contain /[^sorry]*/", None),
+        ("must not contain /[^sorry]|./", None),
+    ],
+)
+def test_the_shortest_text_that_escapes(sentence: str, text: str | None) -> None:
+    (diagnostic, *_) = [each for each in found(f"rule r {{ {sentence} }}") if each.code == "P404"]
+    notes = () if text is None else (f'shortest text that escapes it: "{text}"',)
+    assert diagnostic.notes == notes
+    if text is not None:
+        source = sentence.partition("/")[2].rpartition("/")[0]
+        compiled = compile_pattern(source)
+        assert (compiled.fullmatch if " match " in sentence else compiled.search)(text) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "verb", "codes"),
+    [
+        ("/^sorry|no$/", "must not contain", ["P405"]),
+        ("/^a|b|c$/", "must not contain", ["P405"]),
+        ("/^(a|b)$/", "must not contain", []),
+        ("/^a$|^b$/", "must not contain", []),
+        ("/^\\s|\\s$/", "must not contain", []),
+        ("/^a|b/", "must not contain", []),
+        ("/(^a|b$)/", "must not contain", []),
+        ("/^a|[|$]/", "must not contain", []),
+        ("/^a|b\\$/", "must not contain", []),
+        ("/^a|b$/", "must match", ["P408", "P408"]),
+    ],
+)
+def test_anchors_and_alternatives(pattern: str, verb: str, codes: list[str]) -> None:
+    assert of_pattern(pattern, verb) == codes
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        ("harbour.org", "harbour\\.org"),
+        ("www.my-shop.co.example/x", "www\\.my-shop\\.co\\.example"),
+        ("docs\\.acme.com", "acme\\.com"),
+        ("@acme.com.au\\b", "acme\\.com\\.au"),
+        ("acme\\.com", None),
+        ("acme.command", None),
+        ("[a-z]+.com", None),
+        ("a.com", None),
+        ("[acme.com]", "P404"),
+        ("wait.*common", None),
+        ("acme.com?", None),
+    ],
+)
+def test_dots_of_domains(pattern: str, wanted: str | None) -> None:
+    escaped = pattern.replace("/", "\\/")
+    diagnostics = found(f"rule r {{ must not contain /{escaped}/ }}")
+    if wanted in (None, "P404"):
+        assert [each.code for each in diagnostics] == ([wanted] if wanted else [])
+        return
+    (diagnostic,) = diagnostics
+    assert diagnostic.code == "P406"
+    assert diagnostic.fix is not None
+    assert (diagnostic.fix.replacement, diagnostic.fix.safe) == (wanted, False)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "verb", "codes"),
+    [
+        ("/a||b/", "must not contain", ["P407"]),
+        ("/(a||b)c/", "must match", ["P407"]),
+        ("/a*/", "must not contain", ["P407"]),
+        ("/(a|)/", "must not start with", ["P407"]),
+        ("/.*/", "must contain", ["P407"]),
+        ("/a{0,3}b?/", "must not end with", ["P407"]),
+        ("/(yes)?/", "must match", []),
+        ("/order(| number) 5/", "must not contain", []),
+        ("/^$/", "must not contain", []),
+        ("/\\b/", "must not contain", []),
+        ("/[||]/", "must not contain", []),
+        ("/\\|\\|/", "must not contain", []),
+    ],
+)
+def test_patterns_that_are_found_everywhere(pattern: str, verb: str, codes: list[str]) -> None:
+    assert of_pattern(pattern, verb) == codes
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shorter"),
+    [
+        ("must match /^a$/", "must match /a/"),
+        ("must be in [/^a/, /b$/]", "must be in [/a/, /b/]"),
+        ("must start with /^a.*/", "must start with /a/"),
+        ("must end with /.*a$/", "must end with /a/"),
+        ("must not contain /.*?a.*/", "must not contain /a/"),
+        ("must not mention /.*a/i", "must not mention /a/i"),
+        ("must not contain /^a$/", None),
+        ("must match /.*a.*/", None),
+        ("must not contain /.*a/ at least 2 times", None),
+        ("must not contain /a\\.*/", None),
+        ("must match /a\\$/", None),
+        ("must start with /a$/", None),
+    ],
+)
+def test_parts_without_effect(sentence: str, shorter: str | None) -> None:
+    text = f"rule r {{ {sentence} }}"
+    diagnostics = found(text)
+    assert {each.code for each in diagnostics} == ({"P408"} if shorter else set())
+    for diagnostic in reversed(diagnostics):
+        assert diagnostic.severity is Severity.NOTE
+        assert diagnostic.fix is not None
+        assert diagnostic.fix.safe
+        assert diagnostic.fix.span is not None
+        text = text[: diagnostic.fix.span.start] + diagnostic.fix.replacement + text[diagnostic.fix.span.end :]
+    assert text == f"rule r {{ {shorter or sentence} }}"
+
+
+def test_a_pattern_with_several_uses_keeps_what_one_of_them_needs() -> None:
+    text = 'lexicon l = [/^a/]\ndefine d as l\nparam p : text = "x "\nrule r {{ {} }}'
+    assert [each.code for each in found(text.format("must start with l"))] == ["P408"]
+    assert [each.code for each in found(text.format("must start with d"))] == ["P408"]
+    assert found(text.format("must start with l or contain d")) == []
+    uses = literals(parse(Source("p", text.format("must start with d or contain p"))).module)
+    assert [found_uses for _, found_uses in uses.values()] == [{Use.START}, {Use.CONTAIN}]
+
+
+# ------------------------------------------------------------------------------------------------------------- texts
+@pytest.mark.parametrize(
+    ("sentence", "codes"),
+    [
+        ('must not contain " late "', ["P602"]),
+        ('must not mention any of ["late ", "\\tsoon"]', ["P602", "P602"]),
+        ('must not contain " late" at least 2 times', ["P602"]),
+        ('must start with "Sure, "', []),
+        ('must not contain "- "', []),
+        ('must not contain "  "', []),
+        ('must not contain "\\nDear"', []),
+        ('must not contain "Note: "', []),
+        ('must not mention "p\u0430ypal"', ["P603"]),
+        ('must not mention "\u0420ay"', ["P603"]),
+        ('must not mention "g\u03bf\u03bfd"', ["P603"]),
+        ('must not mention "5 \u03bcm"', []),
+        ('must not mention "\u043f\u0440\u0438\u0432\u0435\u0442"', []),
+        ('must not mention "caf\u00e9 \u0441\u043e\u043a"', []),
+        ('must not mention any of ["a", "b", "a"]', ["P604"]),
+        ("must not mention any of [/a/, /a/i, /a/]", ["P604"]),
+        ('must not mention any of ["a", "A", /a/]', []),
+    ],
+)
+def test_texts(sentence: str, codes: list[str]) -> None:
+    assert of_sentence(sentence) == codes
+
+
+def test_a_repeated_entry_is_deleted_but_no_comment() -> None:
+    text = 'lexicon l = ["a", "b", "a",\n  # why\n  "b"]'
+    fixes = [each.fix for each in found(text)]
+    assert [fix is not None and fix.safe for fix in fixes] == [True, False]
+    assert fixes[0] is not None
+    assert fixes[0].span == Span(text.index(', "a",\n'), text.index(",\n"))
+
+
+# ---------------------------------------------------------------------------------------------------------- comments
+def shown(text: str, *extra: Diagnostic) -> list[str]:
+    """The codes of a policy with what is silenced taken away."""
+    source = Source.of("p.bylaw", text)
+    result = parse(source)
+    return [each.code for each in silence([*result.diagnostics, *lint(result.module), *extra], source)]
+
+
+LATE = 'must not contain " late "'
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        (f'rule r {{\n  # bylaw: allow P602 because "printed so"\n  {LATE}\n}}', []),
+        (f'rule r {{\n  {LATE} # bylaw: allow P602 because "printed so"\n}}', []),
+        (f'#bylaw:allow P602, P404 because "so"\n\n# more\nrule r {{ {LATE} or contain /[^admin]/ }}', []),
+        (
+            '# bylaw: allow P602 because "so"\n# bylaw: allow P404 because "so"\n'
+            f"rule r {{ {LATE} or contain /[^admin]/ }}",
+            [],
+        ),
+        (f'# bylaw: allow P602 because "so"\r\nrule r {{ {LATE} }}\r\n', []),
+        (f'# bylaw: allow P602 because "so"\nrule q {{ must be json }}\nrule r {{ {LATE} }}', ["P612", "P602"]),
+        (f'rule r {{ {LATE} }}\n# bylaw: allow P602 because "so"', ["P602", "P612"]),
+        (f'# bylaw: allow P404, P602 because "so"\nrule r {{ {LATE} }}', ["P612"]),
+        (f"# bylaw: allow P602\nrule r {{ {LATE} }}", ["P611", "P602"]),
+        (f'# bylaw: allow P602 because "  "\nrule r {{ {LATE} }}', ["P611", "P602"]),
+        (f"# bylaw: allow P602 because 'so'\nrule r {{ {LATE} }}", ["P611", "P602"]),
+        (f'# bylaw: allow P999 because "so"\nrule r {{ {LATE} }}', ["P611", "P602"]),
+        (f"# bylaw: ignore everything\nrule r {{ {LATE} }}", ["P611", "P602"]),
+        (f"# bylaw is nice\nrule r {{ {LATE} }}", ["P602"]),
+        (f'rule r "# bylaw: allow P602" {{ {LATE} or contain /# bylaw: allow P602/ }}', ["P602"]),
+        (f'rule r """\n# bylaw: allow P602\n""" {{ {LATE} }}', ["P602"]),
+    ],
+)
+def test_silencing(text: str, codes: list[str]) -> None:
+    assert shown(text) == codes
+
+
+def test_errors_cannot_be_silenced_and_hide_nothing() -> None:
+    text = '# bylaw: allow P103 because "so"\nrule r { must be jsno }\n# bylaw: allow P404 because "so"\nrule s { }'
+    error = Diagnostic("P103", Severity.ERROR, "m", Label(Span(text.index("jsno"), text.index("jsno") + 4)))
+    source = Source("p", text)
+    found = silence([error], source)
+    assert [(each.code, each.notes) for each in found] == [("P612", ("an error cannot be silenced",)), ("P103", ())]
+
+
+def test_silence_leaves_other_files_as_they_are() -> None:
+    diagnostics = compile_source(Source("p", "rule a { must be jsno }")).diagnostics
+    assert silence(diagnostics, Source("p", "rule a { must be jsno }")) is diagnostics
+
+
+def test_comments_of_imported_files(tmp_path: Path) -> None:
+    main_file, words = tmp_path / "main.bylaw", tmp_path / "words.bylaw"
+    main_file.write_text(f'import words\n# bylaw: allow P602 because "so"\nrule r {{ {LATE} }}\n', encoding="utf-8")
+    comment = '# bylaw: allow P604 because "so"\n# bylaw: allow P404\n'
+    words.write_text(f'{comment}lexicon l = ["a"]', encoding="utf-8")
+    compiled = compile_file(main_file)
+    assert silence([*compiled.diagnostics, *lint(compiled.module)], compiled.source) == ()
+    of_words = silence(compile_file(words).diagnostics, Source.read(words))
+    assert [each.code for each in of_words if each.is_error] == ["P611"]
+
+
+def test_comments_are_found_as_the_parser_finds_them() -> None:
+    text = 'rule r { must contain "#no" # yes\n must not contain /#no/ }\nparam p: number = 4 / 2 # yes too\n"""#no'
+    source = Source("p", text)
+    assert [source.slice(span) for span in comments(source)] == ["# yes", "# yes too"]
