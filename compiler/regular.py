@@ -7,7 +7,7 @@ analysis says "not analysable", never "no conflict".
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from bylaw.compiler.automata.algebra import intersect, union
 from bylaw.compiler.automata.alphabet import Alphabet
@@ -15,7 +15,9 @@ from bylaw.compiler.automata.build import language, occurrences
 from bylaw.compiler.automata.counts import Valued, add, count_between, indicator, linear, saturating, scale, support
 from bylaw.compiler.automata.dfa import Dfa
 from bylaw.compiler.automata.partition import StateLimit
+from bylaw.compiler.automata.pullback import machine_over_texts
 from bylaw.compiler.program import RewardTerm
+from bylaw.compiler.regular_lines import as_response, every_line, line_at, read_line
 from bylaw.compiler.specialise import reads_only_response
 from bylaw.spec import catalog
 from bylaw.spec.expression import (
@@ -41,6 +43,8 @@ from bylaw.spec.expression import (
     Occurrences,
     Operator,
     Or,
+    PartOf,
+    Phrase,
     Rank,
     negate,
 )
@@ -49,6 +53,8 @@ from bylaw.spec.machine import CountingMachine
 STATE_LIMIT = 20_000
 LARGEST_COUNT = 4_000
 """Above this, a count is compared on the finished text."""
+LONGEST_PHRASE = 4_000
+"""A longer text, such as a whole prompt, is looked for in the finished text: each character costs a state."""
 MOST_AMONG = 8
 """Up to here `at least n of` a list becomes an automaton."""
 RESPONSE = MessageText("response")
@@ -113,6 +119,10 @@ def _dfa(expression: BooleanExpression, limit: int) -> Dfa | None:
             if len(known) < len(parts):
                 return None
             return (intersect if isinstance(expression, And) else union)(known, limit)
+        case Holds() | Compare() if (place := read_line(expression)) is not None:
+            return _line(expression, place, limit)
+        case EachPart(quantity, "lines", MessageText("response"), item):
+            return _each_line(quantity, item, limit)
         case Holds(name, subject, matchers, quantity):
             if subject != RESPONSE or expression.argument is not None or expression.in_order:
                 return None
@@ -123,7 +133,26 @@ def _dfa(expression: BooleanExpression, limit: int) -> Dfa | None:
             return None
 
 
+def _line(expression: Holds | Compare, place: int, limit: int) -> Dfa | None:
+    """What is said of one line of the response."""
+    said = as_response(expression, PartOf("lines", place, RESPONSE))
+    inside = None if said is None else _dfa(said, limit)
+    return None if inside is None else line_at(inside, place, limit)
+
+
+def _each_line(quantity: str, item: BooleanExpression, limit: int) -> Dfa | None:
+    """What is said of every line of the response, or of some line: not of every line the opposite."""
+    said = as_response(item if quantity == "every" else negate(item), MessageText("it"))
+    inside = None if said is None else _dfa(said, limit)
+    if inside is None:
+        return None
+    lines = every_line(inside, limit)
+    return lines if quantity == "every" else lines.complement()
+
+
 def _holds(name: str, matchers: tuple[Matcher, ...], quantity: str, limit: int) -> Dfa | None:
+    if any(isinstance(matcher, Phrase) and len(matcher.text) > LONGEST_PHRASE for matcher in matchers):
+        return None
     found = []
     for matcher in matchers or (None,):
         one = catalog.predicate(name).language(matcher)
@@ -193,12 +222,20 @@ def _range(operator: str, bound: float) -> tuple[int, int | None]:
     return (int(bound), int(bound)) if bound == int(bound) and bound >= 0 else (1, 0)
 
 
+@cache
+def unit_machine(name: str) -> CountingMachine | None:
+    """Counts a unit in texts as they are stored, as `catalog.unit(name).find` finds it."""
+    unit = catalog.unit(name)
+    if unit.machine is None:
+        return None
+    return unit.machine() if unit.is_raw else machine_over_texts(unit.machine())
+
+
 @lru_cache(maxsize=256)
 def _machine(counted: NumberExpression) -> CountingMachine | None:
     match counted:
         case Count(unit):
-            made = catalog.unit(unit).machine
-            return None if made is None else made()
+            return unit_machine(unit)
         case Occurrences(name, _, (matcher,)):
             found = catalog.predicate(name).language(matcher)
             return None if found is None else occurrences(found.node)

@@ -122,7 +122,7 @@ def run_policy(
         policy_version=program.version,
         policy_digest=program.digest,
         policy_path=compiled.source.path,
-        policy_text=compiled.source.text,
+        policy_text=compiled.source.slice(compiled.source.whole),
         model=model.name,
         model_digest=model.digest,
         prompts=prompts_name,

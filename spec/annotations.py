@@ -1,4 +1,4 @@
-"""Annotations: `@lookalikes` on a lexicon, and `@deprecated("use x")` on anything that has a name."""
+"""Annotations: `@lookalikes` on a lexicon, and `@deprecated("use x")` on anything that is used by its name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bylaw.spec.scope import Messages, Named, Scope, Unresolved
 
 LOOKALIKES, DEPRECATED = "lookalikes", "deprecated"
 ANNOTATIONS = (DEPRECATED, LOOKALIKES)
+NAMED = (ast.ParamDecl, ast.LexiconDecl, ast.DefineDecl, ast.RuleDecl, ast.ConceptDecl)
 
 
 def check_annotations(item: ast.Item, messages: Messages) -> None:
@@ -28,6 +29,9 @@ def check_annotations(item: ast.Item, messages: Messages) -> None:
             )
         elif name.text == LOOKALIKES and not isinstance(item, ast.LexiconDecl):
             messages.error("P105", "`@lookalikes` is for lexicons", annotation.span)
+        elif name.text == DEPRECATED and not isinstance(item, NAMED):
+            what = "parameters, lexicons, concepts, definitions and rules"
+            messages.error("P105", f"`@deprecated` is for {what}", annotation.span)
         elif name.text == LOOKALIKES and annotation.text is not None:
             messages.error("P105", "`@lookalikes` takes no text", annotation.text.span)
         elif name.text in seen:
@@ -38,9 +42,11 @@ def check_annotations(item: ast.Item, messages: Messages) -> None:
 
 def warn_of_deprecated(module: ast.Module, scope: Scope, messages: Messages) -> None:
     """Records P613 for each use of something that its author advises against."""
-    if not any(_deprecation(item) for item in _reachable(scope)):
+    if not any(_deprecation(item) for each in scope.reachable() for item in each.declared.values()):
         return
     for item in module.items:
+        if isinstance(item, ast.ExamplesDecl | ast.TestDecl):
+            continue  # what is deprecated is still to be tested
         own = {id(name) for name in _names_of_its_own(item)}
         hidden = {parameter.name.text for parameter in getattr(item, "parameters", None) or ()}
         for node in ast.walk(item):
@@ -63,12 +69,6 @@ def _warning(node: ast.Name | ast.Path, declaration: Named, advice: ast.Annotati
 
 def _deprecation(item: ast.Item) -> ast.Annotation | None:
     return next((each for each in item.annotations if each.name.text == DEPRECATED), None)
-
-
-def _reachable(scope: Scope) -> Iterator[Named]:
-    yield from scope.declared.values()
-    for other in scope.imports.values():
-        yield from () if other is None else _reachable(other)
 
 
 def _names_of_its_own(item: ast.Item) -> Iterator[ast.Name]:

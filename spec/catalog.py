@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -92,12 +92,17 @@ class UnitExample:
 @dataclass(frozen=True, slots=True)
 class Unit:
     """Something that can be counted. `find` gives one extent a unit; `machine` counts the same as an automaton, or is
-    None where that is not possible."""
+    None where that is not possible.
+
+    What is counted is the plain form of a text (spec/normal.py), as matching reads it, unless the unit `is_raw`. The
+    files give `find` and `machine` for the form that they count; `unit` gives a `find` for texts as they are stored.
+    """
 
     summary: str
     find: Callable[[str], tuple[Extent, ...]]
     machine: Callable[[], CountingMachine] | None
     examples: tuple[UnitExample, ...]
+    is_raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,7 @@ class Function:
     refuse: Callable[[tuple[Argument | None, ...]], str | None] = _usable
 
 
+@cache
 def names(folder: str) -> tuple[str, ...]:
     """The keys of a catalog (`predicates`, `units`, `functions`), in alphabetical order, without importing any."""
     return tuple(sorted(p.stem for p in (Path(__file__).parent / folder).glob("*.py") if not p.stem.startswith("_")))
@@ -143,9 +149,25 @@ def predicate(name: str) -> Predicate:
     return _load("predicates", "predicate", name).PREDICATE  # type: ignore[no-any-return]
 
 
+@cache
 def unit(name: str) -> Unit:
-    """The unit in `units/<name>.py`. Raises UnknownName."""
-    return _load("units", "countable unit", name).UNIT  # type: ignore[no-any-return]
+    """The unit in `units/<name>.py`, which finds in texts as they are stored. Raises UnknownName."""
+    found: Unit = _load("units", "countable unit", name).UNIT
+    return found if found.is_raw else replace(found, find=_through_plain(found.find))
+
+
+def _through_plain(find: Callable[[str], tuple[Extent, ...]]) -> Callable[[str], tuple[Extent, ...]]:
+    """The same search in the plain form of a text, with the places in the text itself."""
+
+    def find_in_text(text: str) -> tuple[Extent, ...]:
+        if text.isascii():
+            return find(text)
+        from bylaw.spec.normal import plain_text  # loads tables that plain texts do without
+
+        plain = plain_text(text)
+        return tuple(plain.extent(extent.start, extent.end) for extent in find(plain.text))
+
+    return find_in_text
 
 
 def function(name: str) -> Function:

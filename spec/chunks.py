@@ -26,13 +26,18 @@ _TRAP = (
     rf'[{_QUOTES}][^{_QUOTES}"\n]*+(?P<trap_end>[{_QUOTES}"])?'
     rf"|[{_SINGLE_QUOTES}][^{_SINGLE_QUOTES}\n]*+(?P<single_end>[{_SINGLE_QUOTES}])?"
 )
+_LINE = r"(?P<line>[ \t]*(?:[A-Za-z_][\w.]*|@))"
 _PATTERN = r"|(?P<pattern>(?<![\w)\]])/(?![/*\s])(?:[^/\\\n]++|\\[^\n])++(?P<pattern_end>/[A-Za-z]*)?)"
 _REST = (
     rf"(?P<long>{_LONG_TEXT})|(?P<text>{_TEXT})|(?P<trap>{_TRAP})|(?P<comment>#[^\n]*)"
-    r"|(?P<open>[{(\[])|(?P<close>[})\]])|(?P<line>^[ \t]*(?:[A-Za-z_][\w.]*|@))|(?P<foreign>[^\x00-\x7f]+)"
+    rf"|(?P<open>[{{(\[])|(?P<close>[}})\]])|\n{_LINE}|(?P<foreign>[^\x00-\x7f]+)"
 )
-_TOKEN = re.compile(_REST + _PATTERN, re.MULTILINE | re.DOTALL)
-_TOKEN_BUT_PATTERN = re.compile(_REST, re.MULTILINE | re.DOTALL)
+_TOKEN = re.compile(_REST + _PATTERN, re.DOTALL)
+_TOKEN_BUT_PATTERN = re.compile(_REST, re.DOTALL)
+_FIRST_LINE = re.compile(_LINE)
+# whatever a token above may start with, one class being found much faster than the alternatives: `"`, `#`, `'`, `/`,
+# brackets, line feeds and all beyond ASCII, said by what it is not, because that compiles faster too
+_START = re.compile(r"[^\x00-\t\x0b-!$-&*-.0-Z\\^-z|~\x7f]")
 DECLARATION_WORDS = (
     *("policy", "import", "include", "levels", "param", "lexicon", "suite", "concept", "topic"),
     *("define", "rule", "exception", "apply", "examples", "test"),
@@ -105,7 +110,15 @@ def scan(source: Source) -> tuple[tuple[Chunk, ...], tuple[Diagnostic, ...]]:
     _report_hidden(scanner)
     offset = source.start
     no_pattern_before = 0
-    while match := (_TOKEN if offset >= no_pattern_before else _TOKEN_BUT_PATTERN).search(text, offset):
+    if first := _FIRST_LINE.match(text, offset):
+        _line(scanner, first)
+        offset = first.end()
+    while start := _START.search(text, offset):
+        place = start.start()
+        match = (_TOKEN if place >= no_pattern_before else _TOKEN_BUT_PATTERN).match(text, place)
+        if match is None:
+            offset = start.end()
+            continue
         offset = match.end()
         kind = match.lastgroup
         if kind == "pattern" and match["pattern_end"] is None:
@@ -122,19 +135,20 @@ def scan(source: Source) -> tuple[tuple[Chunk, ...], tuple[Diagnostic, ...]]:
 def _line(scanner: _Scanner, match: re.Match[str]) -> None:
     """Decide whether a line's first word begins a chunk."""
     text = scanner.source.text
-    word = match.end() - len(match[0].lstrip(" \t"))
-    column = word - match.start()
+    start = match.start("line")
+    word = match.end() - len(match["line"].lstrip(" \t"))
+    column = word - start
     is_annotation = text[word] == "@"
     is_declaration = is_annotation or _DECLARATION.match(text, word) is not None
     if not is_declaration:
         if scanner.is_complete:
-            scanner.cut(match.start())
+            scanner.cut(start)
             scanner.indentation = column
         return
     if scanner.braces and column > 0 and column > scanner.indentation:
         return
     if not scanner.is_annotated or scanner.braces or scanner.is_complete:
-        scanner.cut(match.start())
+        scanner.cut(start)
     scanner.indentation = column
     scanner.is_annotated = is_annotation
 

@@ -65,9 +65,6 @@ class _Rule:
 
     def regulators(self) -> list[Regulator]:
         name = self.rule.name.text
-        if self.rule.parameters is not None:
-            self.messages.not_supported("rules with parameters are", self.rule.name.span)
-            return []
         level = rank_of(self.rule.level, self.scope, self.messages)
         condition = condition_of(self.rule.clauses, self.sentences)
         standing = Standing.of(self.rule, self.scope, self.messages)
@@ -188,8 +185,9 @@ class _Rule:
         if suite is None:
             return None
         name = suite.value if isinstance(suite, ast.Text) else suite.text
-        if name in self.scope.suites:
-            return name
+        found = self.scope.suite(name)
+        if found is not None:
+            return found.name
         nearest = catalog.nearest(name, tuple(self.scope.suites))
         raise self.messages.failure(
             "P101",

@@ -22,6 +22,8 @@ from bylaw.spec.sentences import Sentences
 from bylaw.spec.source import Span
 from bylaw.spec.suites import resolve_suite
 
+MOST_SCOPES = 400
+"""How many files a policy may import, one with other values for its parameters counted again."""
 MOST_STAND_INS = 64
 """A definition with more combinations of arguments of unknown type is checked only where it is used."""
 
@@ -123,7 +125,8 @@ class _Builder:
             self.suites[item.name.text] = resolve_suite(item, self._read, self.messages)
         for alias, scope in self.imports.items():
             for name, suite in () if scope is None else scope.suites.items():
-                self.suites[f"{alias}.{name}"] = replace(suite, name=f"{alias}.{name}")
+                if "." not in name:  # those of its own imports are found by `Scope.suite`
+                    self.suites[f"{alias}.{name}"] = replace(suite, name=f"{alias}.{name}")
 
     def _read(self, path: ast.Text) -> str | None:
         """The text of a file beside the policy; None after P119."""
@@ -158,6 +161,10 @@ class _Builder:
         """The scope of an imported file. Records P115 where the file has mistakes of its own."""
         key = (file.key, tuple(sorted(values.items())))
         if key not in self.library.scopes:
+            if len(self.library.scopes) >= MOST_SCOPES:
+                note = f"a policy may use its files with at most {MOST_SCOPES} sets of values, all files together"
+                message = f"`{item.name.text}` is imported with too many different values"
+                raise self.messages.failure("P006", message, item.name.span, notes=(note,))
             attempt = self.messages.child()
             header = file.module.header
             origin = item.name.text if header is None else header.name.text

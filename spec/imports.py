@@ -114,12 +114,16 @@ def check_levels(item: ast.ImportDecl, file: File, levels: tuple[str, ...], mess
     return True
 
 
-def _included(file: File) -> Iterator[File]:
-    """A file and all that come into force with it."""
-    yield file
-    for item, other in file.imports:
-        if item.is_include and other is not None:
-            yield from _included(other)
+def _included(file: File) -> tuple[File, ...]:
+    """A file and all that come into force with it, each once."""
+    found = {file.key: file}
+    waiting = [file]
+    while waiting:
+        for item, other in waiting.pop().imports:
+            if item.is_include and other is not None and other.key not in found:
+                found[other.key] = other
+                waiting.append(other)
+    return tuple(found.values())
 
 
 def _levels_used(file: File) -> Iterator[ast.Name]:

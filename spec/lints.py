@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from typing import TypeGuard
 
 from bylaw.spec import ast
 from bylaw.spec.errors import Diagnostic
@@ -32,15 +33,34 @@ def lint(module: ast.Module) -> Iterator[Diagnostic]:
     """Yield the warnings (P404 to P408, P602 to P604) of a module; nothing for a module without texts to look for."""
     from bylaw.spec import lints_patterns, lints_texts
 
+    through = [item.value.span for item in module.items if _looks_through(item)]
     for literal, uses in literals(module).values():
         if isinstance(literal, ast.Pattern):
             yield from lints_patterns.lint_pattern(literal, uses)
-        else:
-            yield from lints_texts.lint_text(literal, uses)
-    for item in module.items:
-        for node in ast.walk(item) if not isinstance(item, ast.SuiteDecl) else ():  # P119 speaks of prompts
-            if isinstance(node, ast.ListLiteral):
-                yield from lints_texts.lint_list(node)
+            continue
+        yield from lints_texts.blank_at_an_end(literal, uses)
+        if not any(span.start <= literal.span.start < span.end for span in through):
+            yield from lints_texts.look_alikes(literal)
+    nodes = tuple(ast.walk(module))
+    sequences = {node.span for node in map(_sequence, nodes) if node is not None}
+    for node in nodes:
+        if isinstance(node, ast.ListLiteral) and node.span not in sequences:
+            yield from lints_texts.lint_list(node)
+
+
+def _looks_through(item: ast.Item) -> TypeGuard[ast.LexiconDecl]:
+    """Whether an item is a lexicon whose words are found in all letters that look alike."""
+    return isinstance(item, ast.LexiconDecl) and any(each.name.text == "lookalikes" for each in item.annotations)
+
+
+def _sequence(node: ast.Node) -> ast.Node | None:
+    """Return the list in which an entry may stand twice, if this is what holds it; of prompts P119 speaks."""
+    match node:
+        case ast.Contains(amount=ast.Among(in_order=True)) | ast.Mentions(amount=ast.Among(in_order=True)):
+            return node.what
+        case ast.SuiteDecl():
+            return node.value
+    return None
 
 
 def literals(module: ast.Module) -> Mapping[Span, tuple[Literal, frozenset[Use]]]:

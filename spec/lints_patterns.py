@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from bylaw.spec import ast
+from bylaw.spec import ast, catalog
 from bylaw.spec.errors import Diagnostic, Fix, Label, Severity
+from bylaw.spec.expression import Regex
 from bylaw.spec.lints import Use
 from bylaw.spec.pattern import (
     Alternate,
@@ -17,7 +18,6 @@ from bylaw.spec.pattern import (
     Node,
     PatternError,
     Repeat,
-    compile_pattern,
     parse_pattern,
 )
 from bylaw.spec.source import Span
@@ -119,9 +119,10 @@ def _escaping(pattern: ast.Pattern, match: re.Match[str], uses: frozenset[Use]) 
         text = _shortest(parse_pattern(source, pattern.flags))
     except PatternError:
         return None
-    compiled = compile_pattern(pattern.source, pattern.flags)
-    found = compiled.fullmatch(text) if uses == {Use.WHOLE} else compiled.search(text)
-    return text if found is None and text.isprintable() and len(text) <= _LONGEST_WITNESS else None
+    if not text.isprintable() or len(text) > _LONGEST_WITNESS:
+        return None
+    verb = catalog.predicate("match" if uses == {Use.WHOLE} else "contain")
+    return None if verb.find(text, Regex(pattern.source, pattern.flags)) else text
 
 
 def _shortest(node: Node) -> str:
@@ -179,10 +180,11 @@ def _domains(pattern: ast.Pattern, masked: str) -> Iterator[Diagnostic]:
     for match in _DOMAIN.finditer(masked):
         text = match[0]
         wanted = text.replace(".", "\\.")
+        several = text.count(".") > 1
         span = _span(pattern, *match.span())
         yield _warning(
             "P406",
-            f"the dot of `{text}` stands for any character",
+            f"{'the dots' if several else 'the dot'} of `{text}` {'stand' if several else 'stands'} for any character",
             Label(span, f"matches `{text.replace('.', 'x')}` as well"),
             fix=Fix(f"write `{wanted}`", span, wanted),
         )
@@ -231,7 +233,6 @@ def _without_effect(pattern: ast.Pattern, masked: str, uses: frozenset[Use]) -> 
     if len(uses) != 1:
         return
     (use,) = uses
-    implied = f"`{use.value}` "
     leading = {"^": use in (Use.WHOLE, Use.START), ".*": use in _SEARCHES or use is Use.END}
     trailing = {"$": use in (Use.WHOLE, Use.END), ".*": use in _SEARCHES or use is Use.START}
     front = re.match(r"\^|\.\*\??", masked)
@@ -245,6 +246,6 @@ def _without_effect(pattern: ast.Pattern, masked: str, uses: frozenset[Use]) -> 
         return
     for found, why in pieces:
         span = _span(pattern, *found.span())
-        label = Label(span, f"{implied}{why}")
+        label = Label(span, "the whole text has to match anyway" if use is Use.WHOLE else f"`{use.value}` {why}")
         fix = Fix(f"delete `{found[0]}`", span, "", safe=True)
         yield Diagnostic("P408", Severity.NOTE, f"`{found[0]}` changes nothing here", label, fix=fix)

@@ -21,12 +21,6 @@ _GREEK = MappingProxyType(dict(zip(_GREEK_LETTERS, "oABEZHIKMNOPTYX", strict=Tru
 _BLANKS = " \t"
 
 
-def lint_text(text: ast.Text, uses: frozenset[Use]) -> Iterator[Diagnostic]:
-    """Yield what looks wrong in a text that is looked for."""
-    yield from _blank_at_an_end(text, uses)
-    yield from _look_alikes(text)
-
-
 def lint_list(items: ast.ListLiteral) -> Iterator[Diagnostic]:
     """P604: yield one warning for each text or pattern that stands in the same list before."""
     first: dict[tuple[object, ...], ast.Node] = {}
@@ -50,8 +44,8 @@ def lint_list(items: ast.ListLiteral) -> Iterator[Diagnostic]:
         )
 
 
-def _blank_at_an_end(text: ast.Text, uses: frozenset[Use]) -> Iterator[Diagnostic]:
-    """P602: `contain " word "` misses the word at the start of a text and before a full stop."""
+def blank_at_an_end(text: ast.Text, uses: frozenset[Use]) -> Iterator[Diagnostic]:
+    """P602: yield a warning for `contain " word "`, which misses the word at both ends of a text and before a stop."""
     if not uses & {Use.CONTAIN, Use.MENTION, Use.COUNT}:
         return
     value = text.value
@@ -74,8 +68,8 @@ def _blank_at_an_end(text: ast.Text, uses: frozenset[Use]) -> Iterator[Diagnosti
     )
 
 
-def _look_alikes(text: ast.Text) -> Iterator[Diagnostic]:
-    """P603: a word with Latin letters whose other letters are not Latin but look it."""
+def look_alikes(text: ast.Text) -> Iterator[Diagnostic]:
+    """P603: yield a warning for each word with Latin letters whose other letters are not Latin but look it."""
     if text.value.isascii():
         return
     for word in _WORD.findall(text.value):
@@ -92,4 +86,5 @@ def _mixed(text: ast.Text, word: str, letter: str, latin: str, script: str) -> D
         f"`{word}` mixes Latin and {script} letters that look alike",
         Label(text.span, f"the `{letter}` is U+{ord(letter):04X} of {script}, not the Latin `{latin}`"),
         notes=("a word that looks the same but is all Latin is not found",),
+        fix=Fix("write it in Latin letters; in a lexicon marked `@lookalikes` that finds all spellings"),
     )

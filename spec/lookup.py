@@ -50,9 +50,7 @@ def part(name: ast.Name, messages: Messages) -> str:
         "P123",
         f"a text has no parts called `{name.text}`" if singular is None else f"one part is meant: `{singular}`",
         name.span,
-        notes=(
-            "parts are named as what can be counted, in the singular: `sentence`, `paragraph`, `line`, `word`, ...",
-        ),
+        notes=("parts are named as what can be counted, in the singular, such as `sentence` or `line`",),
         fix=_replacement(name, tuple(_single(each) for each in known))
         if singular is None
         else Fix(f"write `{singular}`", name.span, singular),
@@ -62,6 +60,8 @@ def part(name: ast.Name, messages: Messages) -> str:
 def _several(text: str) -> str | None:
     """The unit whose singular this is: its name without the last `s` (or `es`)."""
     known = catalog.names("units")
+    if text in known and not text.endswith("s"):
+        return text  # one emoji, two emoji
     return next((each for each in (text + "s", text + "es", text.removesuffix("is") + "es") if each in known), None)
 
 

@@ -117,6 +117,12 @@ def folded(text: str) -> str:
     return text.lower() if text.isascii() else "".join(map(_representative, text))
 
 
+@lru_cache(maxsize=16)
+def _folded_text(text: str) -> str:
+    """One text is searched for many phrases."""
+    return folded(text)
+
+
 @lru_cache(maxsize=4096)
 def _representative(character: str) -> str:
     # One character for one, so that places stay: `str.lower` makes two of some, such as `\u0130`.
@@ -175,7 +181,7 @@ class _Needle:
                 return match.span() if match else None
 
             return by_pattern
-        hay = folded(text) if self.any_case else text
+        hay = _folded_text(text) if self.any_case else text
 
         def by_text(position: int) -> Span | None:
             start = hay.find(self.text, position)

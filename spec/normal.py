@@ -24,6 +24,7 @@ from bylaw.spec.unicode_tables import MATCHING_FILE, charset_of, load
 
 LARGEST_CLASS: Final = 400
 """A class with more characters is taken as it is: its members are found in their plain form only."""
+_CASES_OF_ASCII: Final = CharSet.of("\u017f\u212a")
 _LONGEST_CLUSTER: Final = 5
 _MOST_SPELLINGS: Final = 64
 _MOST_PARTS: Final = 20_000
@@ -35,16 +36,16 @@ class Normalised(Concat):
 
 
 @cache
-def forms() -> tuple[tuple[str, CharSet], ...]:
-    """(plain form, the characters that have it) for every character that is not its own plain form."""
+def forms() -> tuple[tuple[str, str], ...]:
+    """(plain form, the characters that have it, in order) for every character that is not its own plain form."""
     tables = load(MATCHING_FILE)
-    plains = zip(tables["plain"], map(charset_of, tables["forms"]), strict=True)
-    return ("", charset_of(tables["ignored"])), *plains
+    ignored = "".join(charset_of(tables["ignored"]))
+    return ("", ignored), *zip(tables["plain"], tables["forms"], strict=True)
 
 
 @cache
 def _replacements() -> Mapping[int, str]:
-    return MappingProxyType({ord(char): plain for plain, charset in forms() for char in charset})
+    return MappingProxyType({point: plain for plain, chars in forms() for point in map(ord, chars)})
 
 
 def plain(text: str) -> str:
@@ -142,6 +143,7 @@ def _spelled(node: Node) -> Node:
 
 def _class(charset: CharSet) -> Node:
     """A class by itself; the characters that show nothing count only where there is nothing else in it."""
+    charset = charset.difference(_CASES_OF_ASCII) if _holds_plain_cases(charset) else charset
     if _is_ascii(charset) or len(charset) > LARGEST_CLASS:
         return Chars(charset)
     texts = {plain(char) for char in charset}
@@ -221,6 +223,14 @@ def _spellings(text: str) -> tuple[str, ...]:
                 waiting.append(shorter)
     found = {spelling for spelling in found if plain(spelling) == spelling}
     return tuple(sorted(found)) if len(found) <= _MOST_SPELLINGS else tuple(sorted({text, apart, together}))
+
+
+def _holds_plain_cases(charset: CharSet) -> bool:
+    """Whether leaving out `\u017f` and `\u212a`, cases of `s` and `k`, changes nothing: plain texts have neither.
+
+    So a pattern for ASCII in any case needs no tables.
+    """
+    return ("\u017f" not in charset or "s" in charset) and ("\u212a" not in charset or "K" in charset)
 
 
 def _is_ascii(charset: CharSet) -> bool:

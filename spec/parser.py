@@ -66,7 +66,7 @@ def _language() -> _Language:
 def parse(source: Source, keeps_tokens: bool = False) -> ParseResult:
     """Parse a policy. Raises nothing for any text: what is wrong is in the diagnostics.
 
-    The tokens are kept on demand only: so many small objects are half of the garbage collector's work.
+    The tokens are kept on demand only: they are many, and the garbage collector would look at each of them.
     """
     whole = source.whole
     if whole.end - whole.start > MAXIMUM_FILE_BYTES:

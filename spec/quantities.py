@@ -116,7 +116,9 @@ class Quantities(Texts):
         called = self.called(expression)
         if isinstance(called, NumberCall):
             return called
-        raise self.wrong_name(expression, "is not a number" if called is None else f"gives {calls.kind_of(called)}")
+        raise self.wrong_name(
+            expression, "is not a number" if called is None else f"gives {calls.kind_of(called)}, not a number"
+        )
 
     # -------------------------------------------------------------------------------------------------- comparisons
     def bounded(self, amount: NumberExpression, bound: ast.Bound, span: Span) -> BooleanExpression:

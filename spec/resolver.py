@@ -63,7 +63,7 @@ def resolve(loaded: Loaded) -> Resolution:
         note = 'a rule begins with `rule NAME {` and holds a sentence such as `must not mention "..."`'
         span = module.span if module.header is None else module.header.span
         messages.warning("P601", "this file has no rules", span, notes=(note,))
-    trials = _trials(main, scope, force)
+    trials = _trials(main, scope, force, messages)
     header = module.header
     policy, version = ("unnamed", "0") if header is None else (header.name.text, header.version.value)
     found = (force.made.finished(policy, version, scope), tuple(messages.found))
@@ -82,8 +82,8 @@ class _Made:
 
     def finished(self, policy: str, version: str, scope: Scope) -> RegulatorSet:
         own = {suite.name for suite in self.suites}
-        used = {each.suite for each in self.regulators} - own
-        elsewhere = [suite for name, suite in scope.suites.items() if name in used]
+        used = dict.fromkeys(each.suite for each in self.regulators if each.suite not in own)
+        elsewhere = [replace(suite, name=name) for name in used if name and (suite := scope.suite(name)) is not None]
         return RegulatorSet(
             policy=policy,
             version=version,
@@ -300,7 +300,7 @@ def _is_template(name: str, scope: Scope) -> bool:
     return isinstance(found, ast.RuleDecl) and templates.is_template(found)
 
 
-def _trials(file: File, scope: Scope, force: _Force) -> _Made | None:
+def _trials(file: File, scope: Scope, force: _Force, messages: Messages) -> _Made | None:
     """The rules with parameters for their default values, with their examples and tests; None without any of these."""
     made = _Made(suites=list(force.made.suites))
     unheard = Messages()  # what is wrong with a template has been said where it was checked
@@ -314,10 +314,10 @@ def _trials(file: File, scope: Scope, force: _Force) -> _Made | None:
         if values is not None:
             made.regulators += templates.with_defaults(item, scope, values, unheard)
             own = (clause for clause in item.clauses if isinstance(clause, ast.Example))
-            made.examples += resolve_examples(item.name.text, own, scope, unheard)
+            made.examples += resolve_examples(item.name.text, own, scope, messages)
     for trial in force.for_trial:
         if isinstance(trial, ast.ExamplesDecl):
-            made.examples += resolve_examples(trial.rule.text, trial.examples, scope, unheard)
-        elif (test := resolve_test(trial, scope, unheard)) is not None:
+            made.examples += resolve_examples(trial.rule.text, trial.examples, scope, messages)
+        elif (test := resolve_test(trial, scope, messages)) is not None:
             made.tests.append(test)
     return made if made.examples or made.tests else None

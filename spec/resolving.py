@@ -98,9 +98,8 @@ class Resolving:
         """What `it` stands for in this place. Raises Unresolved (P120)."""
         seen = self._it()
         if seen is None:
-            inside = bool(self.place.unfolding) and self.it is not None
             note = "`it` is the part or the event that a sentence goes through, as in `call to NAME where (it ...)`"
-            if inside:
+            if self.place.unfolding:
                 note = "a definition sees its parameters only: give it one more, and pass `it` where you use it"
             raise self.messages.failure("P120", f"`{path.text}` stands for nothing here", path.span, notes=(note,))
         if seen is not self.it:
@@ -137,6 +136,9 @@ class Resolving:
         name = ast.Name(expression.text, expression.span)
         if name.text in self.scope.known() or lookup.is_fact(expression) or self.is_it(expression):
             return self.messages.failure("P105", f"`{name.text}` {what}", name.span)
+        if name.text in calls.functions():
+            note = f"call it with what it is about, as in `{name.text}(response)`"
+            return self.messages.failure("P122", f"`{name.text}` is a function", name.span, notes=(note,))
         return lookup.unknown(name, self.scope, self.messages)
 
     def refuse(self, node: ast.Expression | ast.Verb, otherwise: str) -> Unresolved:

@@ -136,7 +136,6 @@ class Scope:
     lexicons: Mapping[str, tuple[Matcher, ...]]
     definitions: Mapping[str, ast.DefineDecl]
     declared: Mapping[str, Named]
-    imported: frozenset[str] = frozenset()
     imports: Mapping[str, Scope | None] = field(default_factory=lambda: _NOTHING)
     concepts: Mapping[str, Concept] = field(default_factory=lambda: _NOTHING)
     suites: Mapping[str, Suite] = field(default_factory=lambda: _NOTHING)
@@ -212,6 +211,17 @@ class Scope:
             return None
         scope, plain = home
         return scope.outer or scope, scope.definitions[plain]
+
+    def reachable(self) -> tuple[Scope, ...]:
+        """This scope and those of all files that it imports, directly or through others, each once."""
+        found = {id(self): self}
+        waiting = [self]
+        while waiting:
+            for other in waiting.pop().imports.values():
+                if other is not None and id(other) not in found:
+                    found[id(other)] = other
+                    waiting.append(other)
+        return tuple(found.values())
 
     def full_name(self, name: str) -> str:
         """A plain name of this file as it is called everywhere: `std.text.hedges`; plain in the main file."""

@@ -102,7 +102,9 @@ class Sentences(Subjects):
             if isinstance(literal, ast.Bool) and operator in ("==", "!="):
                 return _negated_if(literal.value is not (operator == "=="), self.truth(subject_))
         for one, other in ((left, right), (right, left)):
-            if self.literal_text(other) is not None or (self.is_text(one) and self.literal_text(one) is None):
+            is_text = operator in ("==", "!=") and self.literal_text(one) is None and self.is_text(one)
+            if self.literal_text(other) is not None or (is_text and not isinstance(other, ast.Number)):
+                self._require_equality(operator, span)
                 return self._compared(self.text(one), operator, other, span)
         return self.comparison(operator, self.number(left), self.number(right), span, right.span)
 
@@ -112,14 +114,17 @@ class Sentences(Subjects):
         """A text or a number compared with something."""
         if isinstance(value, NumberExpression):
             return self.comparison(operator, value, self.number(other), span, other.span)
-        if operator not in ("==", "!="):
-            raise self.messages.failure("P105", "texts can be compared with `==` and `!=` only", span)
+        self._require_equality(operator, span)
         literal = self.literal_text(other)
         if literal is None:
             holds = Holds("match", value, argument=self.text(other), extent=extent(span))
         else:
             holds = Holds("match", value, (Phrase(literal),), extent=extent(span))
         return holds if operator == "==" else negate(holds)
+
+    def _require_equality(self, operator: Operator, span: Span) -> None:
+        if operator not in ("==", "!="):
+            raise self.messages.failure("P105", "texts can be compared with `==` and `!=` only", span)
 
     # -------------------------------------------------------------------------------------------------- verbs
     def said_of(

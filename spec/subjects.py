@@ -167,6 +167,8 @@ class Subjects(Quantities):
             path = ast.Path(named.text, named.span)
             is_declared = self.unfolded(path) is not None or self.scope.parameter(named.text) is not None
             if not is_declared and self.scope.lexicon(named.text) is None:
+                if "." in named.text and self.scope.home(named.text) is not None:
+                    raise lookup.unknown(named, self.scope, self.messages)  # a name of an import, misspelt
                 return (named.text,)
             matchers = self.matchers(path)
         else:

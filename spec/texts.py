@@ -72,7 +72,9 @@ class Texts(Resolving):
         called = self.called(expression)
         if isinstance(called, TextCall):
             return called
-        raise self.wrong_name(expression, "is not a text" if called is None else f"gives {calls.kind_of(called)}")
+        raise self.wrong_name(
+            expression, "is not a text" if called is None else f"gives {calls.kind_of(called)}, not a text"
+        )
 
     def _text_of_it(self, path: ast.Path) -> TextExpression:
         it = self.require_it(path)

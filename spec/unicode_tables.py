@@ -114,7 +114,7 @@ def matching() -> dict[str, Any]:
         "unicode": UNICODE,
         "ignored": written(ignored),
         "plain": plain_first,
-        "forms": [written(stands_for[plain]) for plain in plain_first],
+        "forms": ["".join(map(chr, stands_for[plain])) for plain in plain_first],
         "lookalikes": _lookalikes(data, {point for points in stands_for.values() for point in points}),
     }
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree.ElementTree import fromstring
 
 import pytest
 from click.testing import CliRunner
@@ -163,9 +164,11 @@ def test_verb_test_with_a_failure(house: Path) -> None:
     assert "P504" in err
     assert "FAILED  line 19: an essay is long (1): expect skips brief  found: `brief` waived" in out
     assert run("test", house, "-k", "example")[0] == 0
-    data = json.loads(run("test", house, "--json")[1])
+    data = json.loads(run("test", house, "--format", "json")[1])
     assert data["ok"] is False
     assert [case["passed"] for case in data["files"][0]["cases"]] == [True, True, False, True]
+    suite = fromstring(run("test", house, "--format", "junit")[1])
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "1", "0")
 
 
 def test_verb_explain(house: Path) -> None:

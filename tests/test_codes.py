@@ -18,8 +18,6 @@ from bylaw.compiler.pipeline import compile_source
 from bylaw.runtime.cli import main
 from bylaw.spec.errors import CODES, Diagnostic, render
 from bylaw.spec.formatter import format_text
-from bylaw.spec.lints import lint
-from bylaw.spec.lints_silence import silence
 from bylaw.spec.pages import FOLDER, GROUPS, by_group, page
 from bylaw.spec.source import Source
 
@@ -36,11 +34,8 @@ def call(*arguments: str) -> Result:
 
 
 def diagnose(source: Source) -> tuple[Diagnostic, ...]:
-    """What a check says, lints included."""
-    compiled = compile_source(source, Path(source.path))
-    if compiled.regulators is None:
-        return silence(compiled.diagnostics, source)
-    return silence(dict.fromkeys([*compiled.diagnostics, *lint(compiled.module)]), source)
+    """What a check says."""
+    return compile_source(source, Path(source.path)).diagnostics
 
 
 # ------------------------------------------------------------------------------------------------------------- pages

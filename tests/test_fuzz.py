@@ -24,7 +24,7 @@ from bylaw.spec.parser import ParseResult, parse
 from bylaw.spec.source import MAXIMUM_FILE_BYTES, Source, decode
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = [path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("examples/*/rules.bylaw"))]
+EXAMPLES = sorted((path.read_text(encoding="utf-8") for path in ROOT.glob("examples/*/rules.bylaw")), key=len)[:3]
 TYPED = "{}()[]\"'“”/\\#@=<>!+-*%.,:;_a1 \n\té\u202e\0&|"
 SECONDS = 5.0  # for one small text; a thousandth of that is usual
 

@@ -4,6 +4,7 @@ import random
 import re
 import tomllib
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from bylaw.compiler.importers._go_patterns import always_holds, translated
 from bylaw.compiler.importers._writing import pattern, quoted
 from bylaw.compiler.importers.interface import AccountLine, Imported, ImportFailure, Naming
 from bylaw.compiler.pipeline import compile_source
+from bylaw.compiler.program import RewardProgram
 from bylaw.spec import ast
 from bylaw.spec.parser import parse
 from bylaw.spec.pattern import Alternate, Chars, Concat, Node, PatternError, Repeat, compile_pattern, parse_pattern
@@ -157,18 +159,22 @@ def test_files_of_another_kind(text: str) -> None:
         read(text)
 
 
-def verdicts(text: str, answer: str) -> dict[str, Verdict]:
-    program = compile_source(Source.of("imported.bylaw", text)).require()
+def program_of(text: str) -> RewardProgram:
+    return compile_source(Source.of("imported.bylaw", text)).require()
+
+
+def verdicts(program: RewardProgram, answer: str) -> dict[str, Verdict]:
     trace = Trace((Message("user", "hi"),), {}).answered(answer)
     return {score.term: score.verdict for score in evaluate(program, trace).terms}
 
 
 def test_keywords_that_a_match_need_not_hold_are_a_condition() -> None:
     text = read("[[rules]]\nid = 'a-b'\nregex = 'tok_[0-9]{3}'\nkeywords = ['Harbour', 'quay.']\n").text
+    program = program_of(text)
     assert "when response contains any of [/harbour/i, /quay\\./i]" in text
-    assert verdicts(text, "tok_123 of the HARBOUR") == {"a_b": Verdict.VIOLATED}
-    assert verdicts(text, "tok_123 of the quays") == {"a_b": Verdict.NOT_APPLICABLE}
-    assert verdicts(text, "the harbour") == {"a_b": Verdict.SATISFIED}
+    assert verdicts(program, "tok_123 of the HARBOUR") == {"a_b": Verdict.VIOLATED}
+    assert verdicts(program, "tok_123 of the quays") == {"a_b": Verdict.NOT_APPLICABLE}
+    assert verdicts(program, "the harbour") == {"a_b": Verdict.SATISFIED}
 
 
 @settings(max_examples=60, deadline=None)
@@ -204,11 +210,16 @@ def sample(node: Node, draw: random.Random) -> str:
             return ""
 
 
+@cache
+def published() -> Imported:
+    return read(RULES.read_text(encoding="utf-8"))
+
+
 @pytest.mark.skipif(not RULES.exists(), reason="the published rules are not here")
 def test_the_published_rules_find_what_they_found() -> None:
     text = RULES.read_text(encoding="utf-8")
     rules = tomllib.loads(text)["rules"]
-    imported = read(text)
+    imported = published()
     lines = [line for line in imported.account if line.what.startswith("rule `")]
     assert len(lines) == len(re.findall(r"(?m)^\[\[rules\]\]$", text)) == 222
     assert Counter(line.outcome for line in lines) == {"imported": 88, "changed": 133, "skipped": 1}
@@ -248,11 +259,11 @@ def test_the_published_rules_find_what_they_found() -> None:
 
 @pytest.mark.skipif(not RULES.exists(), reason="the published rules are not here")
 def test_the_published_rules_are_a_sound_policy() -> None:
-    text = read(RULES.read_text(encoding="utf-8")).text
+    program = program_of(published().text)
     token = "AGE-SECRET-KEY-1" + "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7LQPZRY9X8GF2TVDW0S3JN54KHCE"
-    broken = [name for name, verdict in verdicts(text, f"Use {token}.").items() if verdict is Verdict.VIOLATED]
+    broken = [name for name, verdict in verdicts(program, f"Use {token}.").items() if verdict is Verdict.VIOLATED]
     assert broken == ["age_secret_key"]
-    assert Verdict.VIOLATED not in verdicts(text, f"Use {token[:-1]}.").values()
+    assert Verdict.VIOLATED not in verdicts(program, f"Use {token[:-1]}.").values()
 
 
 def test_a_title_is_a_text() -> None:

@@ -36,6 +36,7 @@ def one(assertion: Any, **test: Any) -> tuple[AccountLine, str]:
 
 SENTENCES = [
     ({"type": "equals", "value": 42}, 'must be in ["42"]'),
+    ({"type": "equals", "value": 4.0}, 'must be in ["4"]'),
     ({"type": "contains", "value": 'a "b"'}, 'must contain "a \\"b\\""'),
     ({"type": "not-contains", "value": "a"}, 'must not contain "a"'),
     ({"type": "icontains", "value": "a.b/c"}, "must contain /a\\.b\\/c/i"),
@@ -70,6 +71,7 @@ REFUSED = [
     ({"type": "contains", "value": "file://a.txt"}, "its value stands in another file"),
     ({"type": "contains", "value": "{{missing}}"}, "the variable `missing` has no single value here"),
     ({"type": "contains", "value": "{{a | upper}}"}, "`{{` begins more than a variable"),
+    ({"type": "contains-any", "value": '"a, b", c'}, "one text with quotes in it"),
     ({"type": "contains-any", "value": []}, "its value is not a list of texts"),
     ({"type": "word-count", "value": {"min": -1}}, "neither a whole number nor"),
     ({"type": "llm-rubric", "value": "x", "threshold": 2}, "its threshold is not above 0 and at most 1"),
@@ -189,7 +191,7 @@ def test_without_prompts_in_the_file_the_variables_are_facts() -> None:
 
 
 def test_assertions_of_every_test_that_depend_on_its_variables() -> None:
-    config = {
+    config: dict[str, Any] = {
         "prompts": ["Greet {{name}}"],
         "defaultTest": {"assert": [{"type": "contains", "value": "{{name}}"}]},
         "tests": [{"vars": {"name": "Ada"}}, {"vars": {"name": "Bo"}}],
@@ -198,6 +200,13 @@ def test_assertions_of_every_test_that_depend_on_its_variables() -> None:
     assert 'must contain "Ada"' in imported.text.split("rule test_2")[0]
     assert 'must contain "Bo"' in imported.text.split("rule test_2")[1]
     assert "every_answer" not in imported.text
+    alone = {"assert": [KEPT, *config["defaultTest"]["assert"]]}
+    lines = read(defaultTest=alone, tests="file://tests.csv").account
+    assert [(line.place, line.outcome) for line in lines] == [
+        ("defaultTest.assert[0]", "imported"),
+        ("tests", "skipped"),
+        ("defaultTest.assert[1]", "skipped"),
+    ]
 
 
 PROMPTS = [

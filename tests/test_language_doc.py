@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +18,6 @@ ROOT = Path(__file__).parents[1]
 LANGUAGE = (ROOT / "spec" / "LANGUAGE.md").read_text(encoding="utf-8")
 IR = (ROOT / "compiler" / "IR.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bylaw(?: error=(P\d+))?\n(.*?)^```$", LANGUAGE, re.MULTILINE | re.DOTALL)
-ROWS = [
-    [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
-    for row in re.findall(r"^\|.*\|$", LANGUAGE, re.MULTILINE)
-]
 
 
 @pytest.mark.parametrize(("code", "text"), BLOCKS)
@@ -35,20 +33,95 @@ def test_every_fence_is_run() -> None:
     assert LANGUAGE.count("```bylaw") == len(BLOCKS) > 10
 
 
-@pytest.mark.parametrize("name", catalog.names("units"))
-def test_unit_is_in_the_table(name: str) -> None:
-    assert [f"`{name}`", catalog.unit(name).summary.replace("|", "\\|")] in ROWS
+TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+MORE = "More"
+UNIT_GROUPS = {
+    "Words and sentences": "words unique_words doubled_words stop_words all_caps_words palindromes "
+    "mixed_script_words numbers dates sentences statements questions exclamations "
+    "lines paragraphs quotations parentheses placeholders",
+    "Characters": "characters letters capital_letters vowels consonants digits punctuation_marks "
+    "full_stops commas colons semicolons question_marks exclamation_marks "
+    "quotation_marks hyphens dashes asterisks line_breaks emoji "
+    "non_ascii_characters invisible_characters",
+    "Layout": "headings bullets sub_bullets numbered_items highlights tables dividers "
+    "code_blocks inline_codes links images html_tags",
+    "Addresses, personal data and secrets": "urls emails phone_numbers hashtags at_mentions card_numbers ibans "
+    "social_security_numbers ip_addresses secrets",
+}
+FUNCTION_GROUPS = {
+    "Parts of a text": "paragraph sentence line word word_range parts part different_parts text_before "
+    "text_after code_block without_code trimmed lower reversed_text reversed_words "
+    "word_initials sentence_initials line_initials",
+    "Measures": "reading_grade reading_ease language syllables longest_sentence "
+    "longest_paragraph longest_line longest_word average_sentence average_word "
+    "unique_word_share most_repeated_word repeated_share longest_repetition "
+    "longest_character_run longest_alliteration long_palindromes growing_sentences "
+    "nesting_depth",
+    "Words that are looked for": "phrases_found in_order words_before different_characters lines_starting",
+    "Comparisons": "quoted_words overlap similarity edit_distance same_words",
+    "Data and addresses": "json_matches json_field url_domains url_outside",
+}
 
 
-@pytest.mark.parametrize("name", catalog.names("predicates"))
-def test_predicate_is_in_the_table(name: str) -> None:
-    assert [catalog.predicate(name).summary] == [row[2] for row in ROWS if row[0] == f"`{name}`"]
+def rows(head: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    escaped = [tuple(cell.replace("|", "\\|") for cell in line) for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in [head, *escaped]).replace(
+        " |\n", " |\n" + "|---" * len(head) + "|\n", 1
+    )
 
 
-def test_tables_name_nothing_else() -> None:
-    named = {row[0].strip("`") for row in ROWS if re.fullmatch(r"`[a-z_]+`", row[0])}
-    assert named <= {*catalog.names("units"), *catalog.names("predicates"), "may"}
-    assert {row[0]: row[1] for row in ROWS if re.fullmatch(r"P\d+", row[0])} == dict(CODES)
+def grouped(groups: dict[str, str], names: tuple[str, ...], head: tuple[str, ...], row: Callable[[str], Any]) -> str:
+    """One table a group; a name that no group has stands in the last one."""
+    rest = sorted(set(names).difference(*(listed.split() for listed in groups.values())))
+    tables = {title: [name for name in listed.split() if name in names] for title, listed in groups.items()}
+    shown = {title: found for title, found in {**tables, MORE: rest}.items() if found}
+    return "\n".join(f"**{title}**\n\n{rows(head, [row(name) for name in found])}" for title, found in shown.items())
+
+
+def written(name: str) -> str:
+    """How a predicate is written in a rule."""
+    words = name.replace("_", " ")
+    if not catalog.predicate(name).takes_matchers:
+        return f"`be {name}`"
+    return '`match /x/`, `be in ["x", "y"]`' if name == "match" else f'`{words} "x"`'
+
+
+def call(name: str) -> tuple[str, str, str]:
+    function = catalog.function(name)
+    parameters = ", ".join(parameter.name for parameter in function.parameters)
+    return f"`{name}({parameters})`", function.result, function.summary
+
+
+def table(kind: str) -> str:
+    """What stands between the marks of a table in LANGUAGE.md."""
+    if kind == "codes":
+        return rows(("code", "meaning"), [*CODES.items()])
+    names = catalog.names(kind)
+    if kind == "predicates":
+        lines = [(f"`{name}`", written(name), catalog.predicate(name).summary) for name in names]
+        return rows(("name", "written", "holds when"), lines)
+    if kind == "units":
+        return grouped(UNIT_GROUPS, names, ("unit", "what it is"), lambda n: (f"`{n}`", catalog.unit(n).summary))
+    return grouped(FUNCTION_GROUPS, names, ("function", "gives", "what it is"), call)
+
+
+def test_tables_are_those_of_the_catalog(request: pytest.FixtureRequest) -> None:
+    page = ROOT / "spec" / "LANGUAGE.md"
+    text = page.read_text(encoding="utf-8")
+    wanted = TABLE.sub(lambda found: found[1] + table(found[2]) + found[4], text)
+    if request.config.getoption("--update-golden"):
+        page.write_text(wanted, encoding="utf-8")
+        text = wanted
+    assert sorted(found[2] for found in TABLE.finditer(text)) == ["codes", "functions", "predicates", "units"]
+    assert text == wanted, "run `pytest tests/test_language_doc.py --update-golden` and look at what it writes"
+
+
+def test_groups_name_each_entry_once() -> None:
+    for kind, groups in (("units", UNIT_GROUPS), ("functions", FUNCTION_GROUPS)):
+        listed = " ".join(groups.values()).split()
+        assert len(listed) == len(set(listed))
+        assert set(listed) <= set(catalog.names(kind))
 
 
 # --------------------------------------------------------------------------------------------------------------- IR

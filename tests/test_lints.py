@@ -231,10 +231,21 @@ def test_a_pattern_with_several_uses_keeps_what_one_of_them_needs() -> None:
         ('must not mention any of ["a", "b", "a"]', ["P604"]),
         ("must not mention any of [/a/, /a/i, /a/]", ["P604"]),
         ('must not mention any of ["a", "A", /a/]', []),
+        ('must contain all of ["a", "b", "a"] in order', []),
     ],
 )
 def test_texts(sentence: str, codes: list[str]) -> None:
     assert of_sentence(sentence) == codes
+
+
+def test_lookalikes_of_a_lexicon_that_looks_through_them() -> None:
+    text = 'lexicon l = ["p\u0430y "]\nrule r { must not mention any of l }'
+    assert [each.code for each in found(text)] == ["P602", "P603"]
+    assert [each.code for each in found(f"@lookalikes {text}")] == ["P602"]
+
+
+def test_prompts_of_a_suite_are_left_to_the_check() -> None:
+    assert found('suite s = ["a", "a"]') == []
 
 
 def test_a_repeated_entry_is_deleted_but_no_comment() -> None:
@@ -303,10 +314,10 @@ def test_comments_of_imported_files(tmp_path: Path) -> None:
     main_file.write_text(f'import words\n# bylaw: allow P602 because "so"\nrule r {{ {LATE} }}\n', encoding="utf-8")
     comment = '# bylaw: allow P604 because "so"\n# bylaw: allow P404\n'
     words.write_text(f'{comment}lexicon l = ["a"]', encoding="utf-8")
-    compiled = compile_file(main_file)
-    assert silence([*compiled.diagnostics, *lint(compiled.module)], compiled.source) == ()
-    of_words = silence(compile_file(words).diagnostics, Source.read(words))
-    assert [each.code for each in of_words if each.is_error] == ["P611"]
+    assert compile_file(main_file).diagnostics == ()
+    of_words = compile_file(words)
+    assert [each.code for each in of_words.diagnostics if each.is_error] == ["P611"]
+    assert not of_words.ok
 
 
 def test_comments_are_found_as_the_parser_finds_them() -> None:

@@ -537,6 +537,9 @@ TEMPLATES = {
     'rule t(n: number) { must have at most n words }\nexamples for t { violates "a" }': "P118",
     'rule t(n: number = 1) { must have at most n words }\nexamples for t { violates "a" }': "P501",
     'rule t(n: number = 1) { must have at most n words }\ntest "x" { assistant "a b" expect complies t }': "P504",
+    'rule t(n: number = 1) { must have at most n words violates { user "a" } }': "P503",
+    'rule t(n: number = 1) { must have at most n words }\nexamples for t { violates { user "a" } }': "P503",
+    'rule t(n: number = 1) { must have at most n words }\ntest "x" { user "a" expect complies t }': "P503",
     "rule t(n: number) { limit response is empty to at most n of responses }": None,
     "rule t(code: text) { must be in language code }": None,
     "rule t(x) { must have at most x words }": None,
@@ -667,6 +670,9 @@ ANNOTATIONS = {
     '@lookalikes("x") lexicon x = ["a"]': ["P105"],
     "@lookalikes param x: number = 1": ["P105"],
     "@deprecated param x: number = 1": [],
+    "@deprecated import house.tone": ["P105"],
+    '@deprecated test "x" { assistant "a" expect complies }': ["P105"],
+    '@deprecated rule x { must not mention "a" }\nexamples for x { complies "b" }': [],
     '@deprecated("use y") @deprecated param x: number = 1': ["P010"],
     '@deprecated("use y") param x: number = 1\nrule s { must have at most x words }': ["P613"],
     '@deprecated lexicon x = ["a"]\nlexicon y = x + ["b"]\nrule s { must not mention any of y }': ["P613"],
@@ -764,6 +770,31 @@ def test_syntax_errors_of_imported_files_have_places_there(tmp_path: Path) -> No
 
 
 # -------------------------------------------------------------------------------------------------------------- time
+def test_many_ways_to_the_same_file_take_little_time(tmp_path: Path) -> None:
+    """Each file includes the next one under two names: 2^14 ways to the last, which still counts once."""
+    files = {f"f{at}": f"include f{at + 1} as a\ninclude f{at + 1} as b" for at in range(14)}
+    files["f14"] = 'suite s = ["hi"]\nlexicon w = ["x"]\nrule r { must not mention any of w }'
+    begun = time.process_time()
+    main = f"include f0\nrule z {{ must not mention any of f0{'.a.b' * 7}.w }}"
+    compiled = check(tmp_path, main, **files)
+    assert list(regulators(compiled)) == ["f0" + ".a" * 14 + ".r", "z"]
+    assert time.process_time() - begun < 2
+
+
+def test_too_many_sets_of_values_are_refused(tmp_path: Path) -> None:
+    """Each file is imported with two values that depend on its own: twice as many at each step."""
+    template = 'param w: list of text = ["x"]\n'
+    files = {
+        f"f{at}": f'{template}import f{at + 1} as a with w = [w, "a{at}"]\nimport f{at + 1} as b with w = [w, "b{at}"]'
+        for at in range(14)
+    }
+    files["f14"] = template
+    begun = time.process_time()
+    compiled = check(tmp_path, 'import f0\nrule r { must not mention "x" }', **files)
+    assert "P006" in codes(compiled)
+    assert time.process_time() - begun < 5
+
+
 def test_fifty_imports_take_little_time(tmp_path: Path) -> None:
     files = {
         f"f{at}": f'policy f{at} version "1"\nparam p: number = 3\nlexicon w = ["a{at}", /x{at}+/]\n'
@@ -775,7 +806,7 @@ def test_fifty_imports_take_little_time(tmp_path: Path) -> None:
     sound(check(tmp_path, main, **files))
     taken = []
     for _ in range(3):
-        begun = time.perf_counter()
+        begun = time.process_time()
         compile_file(tmp_path / "main.bylaw")
-        taken.append(time.perf_counter() - begun)
+        taken.append(time.process_time() - begun)
     assert min(taken) < 0.2

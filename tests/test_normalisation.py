@@ -170,7 +170,7 @@ def test_what_matching_sees_is_not_refused(matcher: Matcher) -> None:
 
 
 # -------------------------------------------------------------------------------------------- the law: find == automata
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(matchers, texts, st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
 @example(Phrase("\u2260"), "a", "NFD")
 @example(Phrase("\u1fb3"), "\u0391\u0399", "NFD")
@@ -186,7 +186,7 @@ def test_the_automata_accept_what_is_found(matcher: Matcher, text: str, form: st
             assert automaton.accepts(tried) is bool(predicate.find(tried, matcher)), (name, tried)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(matchers, texts, st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
 @example(Phrase("f"), "\ufb00\ufb00", "NFC")
 @example(Phrase("aa"), "\uff41a\u200baaa", "NFC")
@@ -195,17 +195,12 @@ def test_machines_count_what_is_found(matcher: Matcher, text: str, form: str) ->
     for name, node in (("contain", node_of(matcher)), ("mention", words_node(matcher))):
         machine = occurrences(node)
         if machine is None:
-            assert not isinstance(matcher, Phrase) or not _is_even(matcher)
+            assert not isinstance(matcher, Phrase) or not plain(matcher.text), "phrases can always be counted"
             continue
         values = linear(machine)
         for tried in (whole, whole + whole, text):
             found = catalog.predicate(name).find(tried, matcher)
             assert machine.count(tried) == values.value(tried) == len(found), (name, tried)
-
-
-def _is_even(phrase: Phrase) -> bool:
-    """Whether all spellings of the phrase decompose into equally many characters."""
-    return bool(plain(phrase.text)) and not phrase.lookalikes
 
 
 @given(matchers, texts)

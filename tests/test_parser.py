@@ -306,6 +306,10 @@ def test_five_lost_braces_are_five_errors() -> None:
     assert len(result.module.items) == 995
 
 
+def test_a_division_does_not_hide_the_pattern_on_the_next_line() -> None:
+    assert codes('define a as b /2 ==\n/"{/\nrule c { }\n') == []
+
+
 def test_every_mistake_is_reported_in_one_run() -> None:
     text = 'rule a { must contain "x }\nrul b { }\nrule c { may not be json }\nlevels a\nrule d {\nrule e { }\n}\n'
     assert codes(text) == ["P002", "P005", "P201", "P005", "P003", "P003"]

@@ -13,17 +13,26 @@ from bylaw.compiler.regular import dfa_of, valued_of
 from bylaw.compiler.specialise import CannotSpecialise, specialise
 from bylaw.spec.expression import (
     Arithmetic,
+    BooleanCall,
     BooleanFact,
     Compare,
     Count,
+    EachPart,
     Extent,
     Fact,
+    FoundAmong,
     Holds,
     MessageText,
+    Not,
+    NumberCall,
     NumberConstant,
     NumberFact,
     Occurrences,
+    Or,
+    PartOf,
     Phrase,
+    Rank,
+    TextConstant,
     walk,
 )
 from bylaw.spec.trace import Message, Trace
@@ -148,9 +157,11 @@ def test_a_conversation_is_the_messages_and_the_response() -> None:
 
 
 def test_infeasible_names_only_the_rules_that_conflict() -> None:
+    # As matching sees it: the unit `commas` counts one character, and a full-width comma is found as one too.
+    commas = Occurrences("contain", RESPONSE, (Phrase(","),))
     terms = [
         replace(hard(Compare(">=", Count("words", RESPONSE), NumberConstant(5.0))), id="innocent"),
-        replace(hard(Compare("<=", Count("commas", RESPONSE), NumberConstant(0.0))), id="no_commas"),
+        replace(hard(Compare("<=", commas, NumberConstant(0.0))), id="no_commas"),
         replace(hard(holds("start_with", "Well, ")), id="opener"),
     ]
     with pytest.raises(Infeasible) as raised:
@@ -178,3 +189,65 @@ def test_a_difference_may_be_negative() -> None:
 def test_unknown_is_never_a_truth_value() -> None:
     assert isinstance(truth(BooleanFact("user.vip"), Trace(())), Unknown)
     assert len(ALPHABET) == len(set(ALPHABET))
+
+
+# ---------------------------------------------------------------------- what is found among several, and which is best
+LISTED = (Phrase("a"), Phrase("b"), Phrase("A"))
+
+
+@pytest.mark.parametrize("operator", ["<", "<=", "==", "!=", ">=", ">"])
+@pytest.mark.parametrize("bound", [0.0, 1.0, 2.0, 3.0, 4.0])
+def test_how_many_of_a_list_are_found(operator: str, bound: float) -> None:
+    statement = Compare(operator, FoundAmong("contain", RESPONSE, LISTED), NumberConstant(bound))  # type: ignore[arg-type]
+    automaton = dfa_of(statement)
+    assert automaton is not None
+    for text in SHORT:
+        assert automaton.accepts(text) is truth(statement, answered(text)), text
+
+
+def test_an_order_of_alternatives_has_an_automaton() -> None:
+    best, good = Holds("start_with", RESPONSE, (Phrase("a"),)), Holds("contain", RESPONSE, (Phrase("b"),))
+    value = Rank((best, good, Not(best)))
+    term = RewardTerm("r", "r", "graded", "user", Extent(0, 1), value=value, weight=2.0)
+    valued = valued_of(term)
+    assert valued is not None
+    for text in SHORT:
+        assert valued.value(text) == evaluate_term(term, answered(text)).contribution, text
+
+
+def test_parts_calls_and_texts_that_are_looked_for_are_left_to_the_evaluator() -> None:
+    it = Holds("contain", MessageText("it"), (Phrase("a"),))
+    for statement in (
+        EachPart("every", "sentences", RESPONSE, it),
+        EachPart("every", "lines", RESPONSE, EachPart("every", "words", MessageText("it"), it)),
+        Holds("contain", PartOf("lines", -2, RESPONSE), (Phrase("a"),)),
+        Holds("contain", PartOf("words", 1, RESPONSE), (Phrase("a"),)),
+        Holds("contain", RESPONSE, argument=PartOf("lines", 1, RESPONSE)),
+        Holds("contain", RESPONSE, LISTED, "all", in_order=True),
+        Compare("<=", Count("words", PartOf("sentences", 1, RESPONSE)), NumberConstant(2.0)),
+        Compare("<=", NumberCall("reading_grade", (RESPONSE,)), NumberConstant(2.0)),
+        BooleanCall("json_matches", (RESPONSE, TextConstant("{}"))),
+    ):
+        assert dfa_of(statement) is None
+        assert isinstance(truth(statement, answered("a")), bool)
+    line = RewardTerm(
+        "r", "r", "graded", "user", Extent(0, 1), value=Count("words", PartOf("lines", 1, RESPONSE)), weight=1.0
+    )
+    assert valued_of(line) is None
+
+
+LINES = ["".join(letters) for length in range(6) for letters in itertools.product("ab \n", repeat=length)]
+
+
+@pytest.mark.parametrize("place", [1, 2, 3, -1, None, "some"])
+@pytest.mark.parametrize("kind", ["contain", "words", "start", "both", "not"])
+def test_what_is_said_of_lines_has_an_automaton(kind: str, place: int | str | None) -> None:
+    text = PartOf("lines", place, RESPONSE) if isinstance(place, int) else MessageText("it")
+    contain, start = Holds("contain", text, (Phrase("ab"),)), Holds("start_with", text, (Phrase("a"),))
+    words = Compare("<=", Count("words", text), NumberConstant(1.0))
+    said = {"contain": contain, "words": words, "start": start, "both": Or((contain, words)), "not": Not(start)}[kind]
+    statement = said if isinstance(place, int) else EachPart("some" if place else "every", "lines", RESPONSE, said)
+    automaton = dfa_of(statement)
+    assert automaton is not None
+    for response in LINES:
+        assert automaton.accepts(response) is truth(statement, answered(response)), repr(response)

@@ -58,7 +58,7 @@ def test_conversations_and_flat_objects_become_traces(tmp_path):
 
 def test_parts_of_content_are_joined_and_a_tool_call_may_be_silent(tmp_path):
     parts = [{"type": "text", "text": "hel"}, {"type": "text", "text": "lo"}]
-    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "sum"}}]}
     messages = [
         {"role": "user", "content": "hi"},
         call,
@@ -256,3 +256,102 @@ def test_what_is_no_file_is_refused(tmp_path):
         read_transcripts(tmp_path / "missing.jsonl")
     with pytest.raises(TranscriptError, match=r"unknown ending; this reads `\.jsonl`"):
         read_transcripts(_write(tmp_path, "log.xml", "x"))
+
+
+# ------------------------------------------------------------------------------------------------------- tool calls
+def _calls(*calls: object, **rest: object) -> dict:
+    return {"role": "assistant", "content": None, "tool_calls": list(calls), **rest}
+
+
+def _function(name: str, arguments: object, **rest: object) -> dict:
+    return {"type": "function", "function": {"name": name, "arguments": arguments}, **rest}
+
+
+TOOL_CALLS = [
+    (_calls(_function("refund", '{"amount": 80, "to": "ann"}')), [("refund", "80\nann", {"amount": 80, "to": "ann"})]),
+    (
+        _calls(_function("refund", {"amount": 0.5, "sure": True})),
+        [("refund", "0.5\ntrue", {"amount": 0.5, "sure": True})],
+    ),
+    (_calls({"id": "1", "name": "refund", "args": {"to": "ann"}}), [("refund", "ann", {"to": "ann"})]),
+    (_calls({"id": "1", "function": "refund", "arguments": {"to": "ann"}}), [("refund", "ann", {"to": "ann"})]),
+    (_calls(_function("mail", '{"to": ["a", "b"], "x": {"y": 1}}')), [("mail", "a\nb\n1", {"to": "a\nb", "x.y": 1})]),
+    (_calls(_function("mail", '{"to": [{"name": "a"}, ["b", null]]}')), [("mail", "a\nb", {"to": "a\nb"})]),
+    (_calls(_function("mail", '{"to": null}')), [("mail", "", {})]),
+    (_calls(_function("mail", "")), [("mail", "", {})]),
+    (_calls(_function("mail", None)), [("mail", "", {})]),
+    (_calls(_function("bash", "rm -rf /")), [("bash", "rm -rf /", {})]),
+    (_calls(_function("bash", '["rm", "-rf"]')), [("bash", "rm\n-rf", {})]),
+    (_calls(_function("bash", '{"n": NaN}')), [("bash", '{"n": NaN}', {})]),
+    (_calls(_function("count", '{"n": 1' + "0" * 400 + "}")), [("count", "1" + "0" * 400, {"n": "1" + "0" * 400})]),
+    (
+        _calls(_function("a", "{}"), _function("b", "{}"), content="Wait."),
+        [("", "Wait.", {}), ("a", "", {}), ("b", "", {})],
+    ),
+    (_calls(_function("a", "{}"), content=""), [("a", "", {})]),
+    (
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "text", "text": "First."},
+                {"type": "tool_use", "id": "t", "name": "refund", "input": {"amount": 3}},
+            ],
+        },
+        [("", "First.", {}), ("refund", "3", {"amount": 3})],
+    ),
+]
+
+
+@pytest.mark.parametrize(("message", "expected"), TOOL_CALLS)
+def test_tool_calls_become_events(tmp_path, message, expected):
+    path = _write(tmp_path, "log.jsonl", {"messages": [{"role": "user", "content": "hi"}, message]})
+    read = read_transcripts(path)
+    assert read.problems == ()
+    _, *found = read.traces[0].messages
+    assert [(m.tool, m.content, dict(m.arguments)) for m in found] == expected
+    assert all(m.role == "assistant" and m.kind == ("call" if m.tool else "message") for m in found)
+    assert read.traces[0].response is None or found[-1].tool == ""
+
+
+def test_outputs_know_the_tool_of_their_call(tmp_path):
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "three"}]}
+    messages = [
+        _calls(_function("search", "{}", id="c1"), _function("mail", "{}", id="c2")),
+        {"role": "tool", "tool_call_id": "c2", "content": "sent"},
+        {"role": "tool", "name": "search", "content": "found"},
+        {"role": "tool", "content": "whose?"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "count", "input": {}}]},
+        {"role": "user", "content": [result, {"type": "text", "text": "And now?"}]},
+    ]
+    [trace] = read_transcripts(_write(tmp_path, "log.jsonl", {"messages": messages})).traces
+    assert [(m.kind, m.tool, m.content) for m in trace.messages[2:]] == [
+        ("output", "mail", "sent"),
+        ("output", "search", "found"),
+        ("output", "", "whose?"),
+        ("call", "count", ""),
+        ("output", "count", "three"),
+        ("message", "", "And now?"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (_calls({"id": "1"}), "message 1 calls a tool without a name"),
+        (_calls(_function("", "{}")), "without a name"),
+        (_calls("refund"), "a tool call that is not an object"),
+        ({"role": "assistant", "content": None, "tool_calls": {"name": "x"}}, "is not a list"),
+        ({"role": "user", "content": "x", "tool_calls": [_function("a", "{}")]}, "who calls no tools"),
+        (_calls(_function("a", '{"x.y": 1, "x": {"y": 2}}')), "gives `x.y` twice"),
+        (_calls(_function("a", '{"x": "\\ud800"}')), "half a surrogate pair"),
+        (_calls(_function("a", '{"x": ' * 400 + "1" + "}" * 400)), None),
+        ({"role": "user", "content": [{"type": "tool_use", "name": "a"}]}, "a part of the type `tool_use`"),
+    ],
+)
+def test_a_call_that_cannot_be_read_is_named(tmp_path, message, words):
+    read = read_transcripts(_write(tmp_path, "log.jsonl", {"messages": [message]}, CHAT))
+    if words is None:  # deep, yet readable
+        assert len(read.traces) == 2
+        return
+    assert len(read.traces) == 1
+    assert words in read.problems[0].message

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from bylaw.compiler.automata.alphabet import Alphabet
 from bylaw.compiler.automata.dfa import Dfa
-from bylaw.spec.charset import LAST, CharSet
+from bylaw.spec.charset import LAST
 from bylaw.spec.machine import CountingMachine
 from bylaw.spec.normal import forms
 
@@ -104,19 +104,29 @@ def _plain_forms() -> _PlainForms:
     characters = "".join(sorted({char for plain, _ in forms() for char in plain}))
     places = {char: place for place, char in enumerate(characters)}
     containing: list[list[int]] = [[] for _ in characters]
-    by_length: dict[int, list[CharSet]] = {}
-    for form, (plain, charset) in enumerate(forms()):
-        by_length.setdefault(len(plain), []).append(charset)
+    by_length: dict[int, str] = {}
+    for form, (plain, chars) in enumerate(forms()):
+        by_length[len(plain)] = by_length.get(len(plain), "") + chars
         for char in set(plain):
             containing[places[char]].append(form)
-    merged = ((length, CharSet(()).union(*charsets)) for length, charsets in by_length.items())
     return _PlainForms(
         characters,
         tuple(tuple(places[char] for char in plain) for plain, _ in forms()),
-        tuple(charset.ranges for _, charset in forms()),
+        tuple(_ranges(chars) for _, chars in forms()),
         tuple(map(tuple, containing)),
-        tuple(sorted((first, last, length) for length, charset in merged for first, last in charset.ranges)),
+        tuple(sorted((*pair, length) for length, chars in by_length.items() for pair in _ranges(chars))),
     )
+
+
+def _ranges(chars: str) -> tuple[tuple[int, int], ...]:
+    """The code points as ranges, in order."""
+    ranges: list[tuple[int, int]] = []
+    for point in sorted(map(ord, chars)):
+        if ranges and ranges[-1][1] == point - 1:
+            ranges[-1] = (ranges[-1][0], point)
+        else:
+            ranges.append((point, point))
+    return tuple(ranges)
 
 
 def _overlaid(

@@ -19,9 +19,11 @@ import re
 from dataclasses import dataclass
 
 _TAG = re.compile(r"<(?P<close>/?)(?P<name>user|assistant|developer|system|tool|comparison)\b(?P<attributes>[^<>]*)>")
-_ATTRIBUTE = re.compile(r"([\w-]+)\s*=\s*\"([^\"]*)\"")
+_ATTRIBUTE = re.compile(r"(?<![\w-])([\w-]+)\s*=\s*\"([^\"]*)\"")
 _COMMENT = re.compile(r"\s*<!--(.*?)-->", re.DOTALL)
-_MARK = re.compile(r"\s*(GOOD|BAD|OK)(?:\[#([^\]\s]+)\])?\s*:?\s*(.*?)\s*\Z", re.DOTALL)
+_MARK = re.compile(r"\s*(GOOD|BAD|OK)(?:\[#([^\]\s]+)\])?\s*:?(.*)", re.DOTALL)
+MOST_MESSAGES = 200
+"""How many messages may stand before a reply: an example repeats them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,10 @@ def replies(lines: tuple[str, ...], first_line: int) -> tuple[Reply, ...]:
             opened = tag
         elif closes and opened is not None and opened["name"] == name:
             line = first_line + text.count("\n", 0, opened.start())
-            reply = _reply(opened, text[opened.end() : tag.start()], line, tuple(context), gap)
+            is_long = len(context) > MOST_MESSAGES
+            before = () if is_long else tuple(context)
+            unknown = f"more than {MOST_MESSAGES} messages stand before it" if is_long else gap
+            reply = _reply(opened, text[opened.end() : tag.start()], line, before, unknown)
             opened = None
             if compared is not None:
                 compared.append(reply)
@@ -103,4 +108,4 @@ def _reply(opened: re.Match[str], body: str, line: int, context: tuple[Message, 
     message = Message(line, opened["name"], html.unescape(body).strip(), attributes)
     if mark is None:
         return Reply(message, context, "", None, "", gap)
-    return Reply(message, context, mark[1], mark[2], html.unescape(mark[3]), gap)
+    return Reply(message, context, mark[1], mark[2], html.unescape(mark[3]).strip(), gap)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 _FENCE = re.compile(r" {0,3}(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[^\s`]*)(?P<rest>[^\r\n]*)")
 _HEADING = re.compile(r" {0,3}(?P<depth>#{1,6})[ \t]+(?P<title>[^\r\n]*)")
-_ATTRIBUTES = re.compile(r"^(?P<title>.*?)[ \t]*\{#(?P<id>[^\s{}]+)(?P<rest>[^{}]*)\}[ \t#]*$")
 _AUTHORITY = re.compile(r"(?:^|\s)authority=[\"']?([^\s\"']+)")
 _ASIDE = re.compile(r"!!!\s")
 _RULE_WORD = re.compile(
@@ -19,8 +18,8 @@ _RULE_WORD = re.compile(
     r"always)\b",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"(?<=[.!?])(?:\[\^[^\]\s]+\])*[)\"*_”’]*\s+(?=[A-Z*\"“(\[])")
-_FOOTNOTE = re.compile(r"\[\^[^\]\s]+\]")
+_SENTENCE_END = re.compile(r"(?<=[.!?])(?:\[\^[^\[\]\s]+\])*[)\"*_”’]*\s+(?=[A-Z*\"“(\[])")
+_FOOTNOTE = re.compile(r"\[\^[^\[\]\s]+\]")
 _LINK = re.compile(r"\[([^\[\]]+)\]\(([^()\s]*)\)")
 
 
@@ -109,12 +108,15 @@ def read_document(text: str) -> Document:
 
 
 def _section(line: int, heading: re.Match[str]) -> Section:
-    attributes = _ATTRIBUTES.match(heading["title"])
-    if attributes is None:
-        return Section(line, len(heading["depth"]), heading["title"].strip(), None, None)
-    authority = _AUTHORITY.search(attributes["rest"])
-    name = authority[1].lower() if authority else None
-    return Section(line, len(heading["depth"]), attributes["title"].strip(), attributes["id"], name)
+    """The section of a heading, whose title may end with `{#anchor name=value}`."""
+    depth, title = len(heading["depth"]), heading["title"].strip()
+    closed = title.rstrip(" \t#")
+    start = closed.rfind("{#")
+    words = closed[start + 2 : -1].split()
+    if start < 0 or not closed.endswith("}") or not words or "{" in closed[start + 1 :] or "}" in closed[start:-1]:
+        return Section(line, depth, title, None, None)
+    authority = _AUTHORITY.search(" ".join(words[1:]))
+    return Section(line, depth, closed[:start].rstrip(), words[0], authority[1].lower() if authority else None)
 
 
 def sentences(section: Section, titles: dict[str, str]) -> list[Sentence]:

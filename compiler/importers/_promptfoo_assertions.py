@@ -44,12 +44,14 @@ def text_of(value: Any) -> str:
         raise CannotSay("its value is the empty text")
     if isinstance(value, str) and value.startswith(("file://", "package:")):
         raise CannotSay("its value stands in another file")
-    return str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def texts_of(value: Any) -> list[str]:
     """A list of texts; one text is cut at its commas, as promptfoo does."""
     if isinstance(value, str):
+        if '"' in value:
+            raise CannotSay("its list is one text with quotes in it: write a list")
         value = [part.strip() for part in text_of(value).split(",") if part.strip()]
     if not isinstance(value, list) or not value:
         raise CannotSay("its value is not a list of texts")

@@ -21,6 +21,7 @@ from bylaw.compiler.importers._go_patterns import always_holds, translated
 from bylaw.compiler.importers.interface import AccountLine, Imported, Importer, ImportFailure, Naming
 from bylaw.spec.pattern import PatternError, parse_pattern
 
+_ID = re.compile(r"^[ \t]*id[ \t]*=[ \t]*(?P<quote>[\"'])(?P<id>[^\"'\n]+)(?P=quote)", re.MULTILINE)
 _KNOWN = ("id", "description", "regex", "keywords", "entropy", "path", "secretGroup", "allowlist", "allowlists", "tags")
 _WIDER = (
     ("entropy", "matches of any entropy count, not only of {value} and more"),
@@ -47,8 +48,10 @@ def read(text: str, naming: Naming) -> Imported:
     account = list(_rest(data))
     taken: set[str] = set()
     rules: list[str] = []
+    places = _places(text)
     for number, entry in enumerate(entries):
-        place = _place(text, number, entry)
+        name = entry.get("id") if isinstance(entry, dict) else None
+        place = places.get(name, f"rules[{number}]") if isinstance(name, str) else f"rules[{number}]"
         rules += _rule(place, entry, taken, account)
     if not rules:
         raise ImportFailure("rules", "none of them has a pattern that can be written")
@@ -73,11 +76,15 @@ def _rest(data: dict[str, Any]) -> Iterator[AccountLine]:
                     yield AccountLine(f"{name}.{kind}", str(item), "skipped", "a pattern cannot except some matches")
 
 
-def _place(text: str, number: int, entry: Any) -> str:
-    """The line of a rule's id, or its number where that cannot be told."""
-    name = entry.get("id") if isinstance(entry, dict) else None
-    found = re.search(rf"^[ \t]*id[ \t]*=[ \t]*[\"']{re.escape(str(name))}[\"']", text, re.MULTILINE) if name else None
-    return f"line {text.count(chr(10), 0, found.start()) + 1}" if found else f"rules[{number}]"
+def _places(text: str) -> dict[str, str]:
+    """The line of each id that is written in a line of its own, as far as it can be told: the first one."""
+    found: dict[str, str] = {}
+    line = start = 0
+    for match in _ID.finditer(text):
+        line += text.count("\n", start, match.start("id"))
+        start = match.start("id")
+        found.setdefault(match["id"], f"line {line + 1}")
+    return found
 
 
 def _rule(place: str, entry: Any, taken: set[str], account: list[AccountLine]) -> list[str]:

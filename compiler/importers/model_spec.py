@@ -26,6 +26,7 @@ from bylaw.compiler.importers._markdown import Document, Section, Sentence, plai
 from bylaw.compiler.importers.interface import AccountLine, Imported, Importer, ImportFailure, Naming, Outcome
 
 _CHAIN = ("platform", "root", "system", "developer", "user", "guideline")
+_LONE_RETURN = re.compile(r"\r(?!\n)")
 _LITERATE = re.compile(r"^ {0,3}(?:`{3,}|~{3,})[ \t]*bylaw(?=[\s`]|\Z)", re.MULTILINE)
 
 
@@ -65,9 +66,15 @@ def read(text: str, naming: Naming) -> Imported:
     if literate:
         line = text.count("\n", 0, literate.start()) + 1
         raise ImportFailure(f"line {line}", "the file already holds `bylaw` blocks: it is a policy as it stands")
+    lone = _LONE_RETURN.search(text)
+    if lone:
+        line = text.count("\n", 0, lone.start()) + 1
+        text = _LONE_RETURN.sub("\n", text)
     document = read_document(text)
     titles = {section.id: section.title for section in document.sections if section.id}
     work = _Work(document, titles)
+    if lone:
+        work.say(line, "line ends", "changed", "carriage returns alone are line breaks now")
     for section, level in _levels(work):
         _propose(work, section, level)
     if not work.proposals:
@@ -75,9 +82,10 @@ def read(text: str, naming: Naming) -> Imported:
     for section in document.sections:
         _read_examples(work, section)
     _drop_ambiguous(work)
+    woven = _woven(text, work, naming)
     order = {id(line): number for number, line in enumerate(work.account)}
     account = sorted(work.account, key=lambda line: (int(line.place.split()[1]), order[id(line)]))
-    return Imported(write.laid_out(_woven(text, work, naming), ".bylaw.md"), tuple(account))
+    return Imported(write.laid_out(woven, ".bylaw.md"), tuple(account))
 
 
 def _levels(work: _Work) -> Iterable[tuple[Section, str]]:

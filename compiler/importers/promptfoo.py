@@ -84,6 +84,10 @@ def read(text: str, naming: Naming) -> Imported:
         start = len(work.account)
         _test(work, f"tests[{number}]", test, default if isinstance(default, dict) else {}, f"test_{number + 1}")
         work.account[start:] = sorted(work.account[start:], key=_in_order)
+    told = {line.place for line in work.account}
+    for place, assertion in work.defaults:
+        if place not in told:
+            work.say(place, f"assertion {assertion['type']}", "skipped", "no test here fills in its variables")
     if not any(part.startswith("rule ") for part in work.parts):
         raise ImportFailure("", "it has no assertion that a policy can say")
     suite = []
@@ -107,6 +111,8 @@ def _loaded(text: str) -> dict[str, Any]:
 
 def _prompts(value: Any, work: _Work) -> tuple[Template, ...] | None:
     """The prompts as templates; None when one of them cannot be read, so that no prompt is known for sure."""
+    if value is None:
+        return None
     found: list[Template] = []
     is_whole = True
     for number, prompt in enumerate(value if isinstance(value, list) else [value]):

@@ -17,6 +17,7 @@ from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.runtime.audit import statistics
 from bylaw.runtime.audit.statistics import CONFIDENCE
 from bylaw.runtime.record import AuditRecord, Finding, InputProblem, Interval, TermAudit
+from bylaw.spec.errors import place
 from bylaw.spec.source import Source, Span
 from bylaw.spec.trace import Trace
 
@@ -157,7 +158,7 @@ def _summary(term: RewardTerm, tally: _Tally, policy: Source, clustered: bool) -
         found = statistics.estimate(tally.values, clusters)
         mean, mean_interval = found.mean, statistics.mean_interval(tally.values, clusters)
     bound, within = (None, None) if term.bound is None else _budget(term, tally, clustered)
-    position = policy.position(term.extent.start)
+    path, where = place(policy, Span(term.extent.start, term.extent.end))
     return TermAudit(
         term=term.id,
         rule=term.rule,
@@ -165,7 +166,7 @@ def _summary(term: RewardTerm, tally: _Tally, policy: Source, clustered: bool) -
         kind=term.kind,
         level=term.level,
         clause=clause_text(policy, term),
-        location=f"{policy.path}:{position[0]}:{position[1]}",
+        location=f"{path}:{where.line}:{where.column}",
         applicable=len(tally.values),
         violated=tally.violated,
         unscored=tally.unscored,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from bylaw.runtime.audit.inputs import ColumnNames, Limits, Unreadable, quote, quote_all, require_text, suggestion
+from bylaw.runtime.audit.tool_calls import LARGEST, make_call, make_output, read_calls
 from bylaw.spec.trace import ROLES, FactValue, Message, Trace
 
 _META = "meta"
@@ -60,24 +60,62 @@ def _refuse_constant(name: str) -> NoReturn:
 
 # --------------------------------------------------------------------------------------------------------- messages
 def _messages(value: Any) -> tuple[Message, ...]:
+    """What was said, called and given back, in order: one message of the JSON may be several of them."""
     if not isinstance(value, list) or not value:
         raise Unreadable("`messages` is not a list of messages, or it is empty")
-    return tuple(_message(item, number, number == len(value)) for number, item in enumerate(value, 1))
+    names: dict[str, str] = {}
+    return tuple(message for number, item in enumerate(value, 1) for message in _message(item, number, names))
 
 
-def _message(value: Any, number: int, is_last: bool) -> Message:
+def _message(value: Any, number: int, names: dict[str, str]) -> list[Message]:
+    """One message; `names` are the tools by the ids of their calls so far."""
     if not isinstance(value, dict):
         raise Unreadable(f"message {number} is not an object with `role` and `content`")
     role = value.get("role")
     if role not in ROLES:
         found = f"has the role {quote(str(role))}" if role is not None else "has no `role`"
         raise Unreadable(f"message {number} {found}; the roles are {quote_all(ROLES)}")
-    content = value.get("content")
-    if content is None and value.get("tool_calls") and not is_last:
-        return Message(role, "")  # a call of a tool says nothing that a rule could read; what follows it does
-    if content is None:
+    content, calls = value.get("content"), value.get("tool_calls") or []
+    if content is None and not calls:
         raise Unreadable(f"message {number} has no `content`")
-    return Message(role, require_text(_content(content, number), f"message {number}"))
+    if calls and role != "assistant":
+        raise Unreadable(f"message {number} is from the {role}, who calls no tools")
+    if role == "tool":
+        text = require_text(_content(content, number), f"message {number}")
+        name = next((value[key] for key in ("name", "function") if value.get(key)), None)
+        return [make_output(name, value.get("tool_call_id"), text, names)]
+    said = [] if content is None else list(_said(role, content, number, names))
+    called = list(read_calls(calls, number, names)) if calls else []
+    if called and len(said) == 1 and said[0].content == "" and not said[0].tool:
+        said = []  # a call is often written with an empty text beside it
+    return [*said, *called]
+
+
+def _said(role: str, content: Any, number: int, names: dict[str, str]) -> Iterator[Message]:
+    """The texts of a message, with calls and outputs that stand between its parts."""
+    parts = content if isinstance(content, list) else []
+    if not any(isinstance(part, dict) and part.get("type") in ("tool_use", "tool_result") for part in parts):
+        yield Message(role, require_text(_content(content, number), f"message {number}"))
+        return
+    text = ""
+    for part in parts:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind not in ("tool_use", "tool_result"):
+            text += _part(part, number)
+            continue
+        if text:
+            yield Message(role, require_text(text, f"message {number}"))
+        text = ""
+        if kind == "tool_use" and role == "assistant":
+            yield make_call(part.get("name"), part.get("input"), part.get("id"), number, names)
+        elif kind == "tool_result" and role == "user":
+            given = "" if part.get("content") is None else _content(part["content"], number)
+            output = make_output(None, part.get("tool_use_id"), require_text(given, f"message {number}"), names)
+            yield output
+        else:
+            raise Unreadable(f"message {number} from the {role} has a part of the type {quote(str(kind))}")
+    if text:
+        yield Message(role, require_text(text, f"message {number}"))
 
 
 def _content(content: Any, number: int) -> str:
@@ -152,7 +190,7 @@ def _no_fact(path: str, value: Any, facts: Mapping[str, FactValue]) -> str | Non
         return "is a list"
     if path in facts:
         return "is given twice"
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, (int, float)) and not abs(value) <= LARGEST:
         return "is too large a number"
     try:
         require_text(path, "its name")

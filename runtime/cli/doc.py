@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from bylaw.runtime.cli.paths import PolicyPath
 from bylaw.runtime.cli.shared import UNUSABLE, compile_or_exit, fail
 
 
 @click.command("doc")
-@click.argument("rules", type=click.Path())
+@click.argument("rules", type=PolicyPath())
 @click.option(
     "--format",
     "output",

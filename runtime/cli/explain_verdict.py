@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bylaw.runtime.cli.paths import PolicyPath
 from bylaw.runtime.cli.shared import UNUSABLE, compile_or_exit, fail
 from bylaw.spec.trace import FactValue, Message, Trace
 
@@ -27,7 +28,7 @@ HEADINGS: Mapping[str, str] = {
 
 
 @click.command("explain")
-@click.argument("rules", type=click.Path())
+@click.argument("rules", type=PolicyPath())
 @click.option("--prompt", help="What the user said.")
 @click.option("--response", help="What the assistant answered.")
 @click.option("--system", help="The system message.")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 STANDARD_INPUT = "-"
+WOULD_CHANGE = 1
 
 
 @click.command("fmt")
@@ -29,8 +30,6 @@ def command(files: tuple[str, ...], check: bool, shows_diff: bool, stdin_filenam
     Exit code 0 when all went well, 1 when a file does not parse (or, with --check, would change), 2 when one cannot
     be read or written.
     """
-    from bylaw.runtime.cli.shared import POLICY_ERROR
-
     code = 0
     for file in files:
         name = stdin_filename if file == STANDARD_INPUT else file
@@ -44,7 +43,7 @@ def command(files: tuple[str, ...], check: bool, shows_diff: bool, stdin_filenam
         if check and before != after:
             if not shows_diff:  # which names the file itself
                 click.echo(f"{name}: would change")
-            code = max(code, POLICY_ERROR)
+            code = max(code, WOULD_CHANGE)
         if not check and not shows_diff:
             code = max(code, _write(file, before, after))
     raise SystemExit(code)
@@ -52,7 +51,6 @@ def command(files: tuple[str, ...], check: bool, shows_diff: bool, stdin_filenam
 
 def _read_and_format(file: str, name: str) -> tuple[str, str] | int:
     """The text of a file and its formatted text; the exit code when there is none, its reason told on stderr."""
-    from bylaw.runtime.cli.shared import POLICY_ERROR, UNUSABLE, show
     from bylaw.spec.errors import PolicyError, PolicySyntaxError
     from bylaw.spec.formatter import LayoutError, format_text
     from bylaw.spec.source import decode, read_text
@@ -61,25 +59,28 @@ def _read_and_format(file: str, name: str) -> tuple[str, str] | int:
         before = decode(name, sys.stdin.buffer.read()) if file == STANDARD_INPUT else read_text(file)
         return before, format_text(name, before)
     except LayoutError as error:
+        from bylaw.runtime.cli.shared import POLICY_ERROR
+
         click.echo(f"error: {name} is left as it is: {error}", err=True)
         return POLICY_ERROR
     except PolicyError as error:
+        from bylaw.runtime.cli.shared import POLICY_ERROR, UNUSABLE, show
+
         show(error.diagnostics, error.source)
         return POLICY_ERROR if isinstance(error, PolicySyntaxError) else UNUSABLE
 
 
 def _show_diff(name: str, before: str, after: str) -> None:
     import difflib
+    import io
 
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    old, new = (io.StringIO(text, newline="\n").readlines() for text in (before, after))
     for line in difflib.unified_diff(old, new, name, name):
-        click.echo(line, nl=not line.endswith("\n"))
+        click.echo(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n", nl=False)
 
 
 def _write(file: str, before: str, after: str) -> int:
     """Puts the formatted text in place; the exit code."""
-    from bylaw.runtime.cli.shared import UNUSABLE
-
     if file == STANDARD_INPUT:
         click.echo(after.encode(), nl=False)
         return 0
@@ -88,6 +89,8 @@ def _write(file: str, before: str, after: str) -> int:
     try:
         replace_file(Path(file), after.encode())
     except OSError as error:
+        from bylaw.runtime.cli.shared import UNUSABLE
+
         click.echo(f"error: `{file}` cannot be written: {error.strerror or error}", err=True)
         return UNUSABLE
     click.echo(f"{file}: formatted", err=True)

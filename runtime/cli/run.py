@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bylaw.runtime.cli.paths import PolicyPath
 from bylaw.runtime.cli.shared import (
     POLICY_ERROR,
     UNUSABLE,
@@ -38,7 +39,7 @@ SMALL_MODEL = 20_000_000
 
 
 @click.command("run")
-@click.argument("rules", type=click.Path())
+@click.argument("rules", type=PolicyPath())
 @click.option(
     "--model",
     help="A Hugging Face model: a folder, or an id with --allow-download. Default: the one that comes with bylaw.",

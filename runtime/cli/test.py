@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bylaw.runtime.cli.paths import PolicyPath
 from bylaw.runtime.cli.shared import GATE_FAILED, POLICY_ERROR, UNUSABLE, show
 
 if TYPE_CHECKING:
@@ -18,16 +19,23 @@ MARKS = {True: "ok", False: "FAILED"}
 
 
 @click.command("test")
-@click.argument("rules", nargs=-1, required=True, type=click.Path())
+@click.argument("rules", nargs=-1, required=True, type=PolicyPath())
 @click.option("-k", "pattern", default="", help="Run only cases whose name has this text in it.")
 @click.option("--coverage", "is_covered", is_flag=True, help="Show what the cases leave unseen.")
 @click.option(
     "--fail-under", type=click.FloatRange(0, 100), help="Exit with 4 when less than this share (%) is covered."
 )
 @click.option("-v", "--verbose", is_flag=True, help="List every case, not only those that fail.")
-@click.option("--json", "is_json", is_flag=True, help="Print everything as JSON instead.")
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["text", "json", "junit"]),
+    default="text",
+    show_default=True,
+    help="How to print the results.",
+)
 def command(
-    rules: tuple[str, ...], pattern: str, is_covered: bool, fail_under: float | None, verbose: bool, is_json: bool
+    rules: tuple[str, ...], pattern: str, is_covered: bool, fail_under: float | None, verbose: bool, output: str
 ) -> None:
     """Run the examples and tests of policy files.
 
@@ -39,20 +47,22 @@ def command(
     """
     code, files = 0, []
     for path in rules:
-        done = _run(path, pattern, is_json)
+        done = _run(path, pattern, output != "text")
         code = max(code, done["code"])
         if done["coverage"] is not None and fail_under is not None and done["coverage"]["share"] * 100 < fail_under:
             code = max(code, GATE_FAILED)
         files.append(done)
-        if not is_json:
+        if output == "text":
             _print(done, is_covered or fail_under is not None, verbose)
-    if is_json:
+    if output == "junit":
+        click.echo(_as_junit(files))
+    elif output == "json":
         shown = [{key: value for key, value in done.items() if key != "code"} for done in files]
         click.echo(json.dumps({"ok": code == 0, "files": shown}, ensure_ascii=False, indent=2))
     raise SystemExit(code)
 
 
-def _run(path: str, pattern: str, is_json: bool) -> dict[str, Any]:
+def _run(path: str, pattern: str, is_quiet: bool) -> dict[str, Any]:
     """One file, as JSON values: its cases, its coverage and its exit code."""
     from bylaw.compiler.cases import cases
     from bylaw.compiler.coverage import coverage
@@ -63,10 +73,10 @@ def _run(path: str, pattern: str, is_json: bool) -> dict[str, Any]:
     try:
         compiled = compile_file(path)
     except PolicyError as error:
-        if not is_json:
+        if not is_quiet:
             show(error.diagnostics, error.source)
         return done | {"code": UNUSABLE, "diagnostics": [to_json(d, error.source) for d in error.diagnostics]}
-    if not is_json:
+    if not is_quiet:
         show([d for d in compiled.diagnostics if d.is_error], compiled.source)
     done["diagnostics"] = [to_json(d, compiled.source) for d in compiled.diagnostics]
     done["code"] = 0 if compiled.ok else POLICY_ERROR
@@ -118,6 +128,22 @@ def _coverage_data(found: Coverage, compiled: Compiled) -> dict[str, Any]:
             for each in found.thresholds
         ],
     }
+
+
+def _as_junit(files: list[dict[str, Any]]) -> str:
+    from bylaw.runtime.cli.formats import Case as Shown
+    from bylaw.runtime.cli.formats import Failure, junit
+
+    shown = []
+    for done in files:
+        for case in done["cases"]:
+            found = ", ".join(f"{rule} {verdict}" for rule, verdict in case["found"].items()) or "nothing"
+            failure = Failure(case["expected"], f"line {case['line']}: found {found}", "")
+            shown.append(Shown(done["path"], case["name"], () if case["passed"] else (failure,)))
+        if done["coverage"] is None:
+            errors = tuple(Failure(d["code"], d["message"], "") for d in done["diagnostics"])
+            shown.append(Shown(done["path"], "is sound", errors=errors))
+    return junit("bylaw test", shown)
 
 
 # ---------------------------------------------------------------------------------------------------------- tables

@@ -15,7 +15,7 @@ from referencing.jsonschema import DRAFT202012
 
 from bylaw.spec.pattern import PatternError, compile_pattern
 
-MOST_REFERENCES = 20_000
+MOST_REFERENCES = 10_000
 PATTERN_WORDS = ("pattern", "patternProperties")
 UNUSABLE_TOGETHER = ("unevaluatedProperties", "unevaluatedItems")
 

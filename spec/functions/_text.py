@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bylaw.spec import catalog
-from bylaw.spec.catalog import Argument
+from bylaw.spec.catalog import Argument, NoValue
 from bylaw.spec.expression import Extent, Phrase
 from bylaw.spec.matching import folded
+
+LONGEST_LIST = 100
+LONGEST_PHRASE = 1000
 
 
 def units(text: str, name: str) -> list[str]:
@@ -27,13 +30,21 @@ def item(items: Sequence[str], number: int) -> str:
 
 
 def mentions(text: str, phrase: str) -> tuple[Extent, ...]:
-    """Where a text mentions a phrase: as whole words, in any case."""
+    """Where a text mentions a phrase: as whole words, in any case. Raises NoValue when the phrase is very long."""
+    if len(phrase) > LONGEST_PHRASE:
+        raise NoValue(f"a phrase has more than {LONGEST_PHRASE} characters")
     return catalog.predicate("mention").find(text, Phrase(phrase))
 
 
 def listed(text: str) -> list[str]:
-    """The items of a list that is written with commas, without white space around them and without empty ones."""
-    return [entry.strip() for entry in text.split(",") if entry.strip()]
+    """The items of a list that is written with commas, without white space around them and without empty ones.
+
+    Raises NoValue for more than 100, since a text is searched for each of them.
+    """
+    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    if len(entries) > LONGEST_LIST:
+        raise NoValue(f"the list has more than {LONGEST_LIST} items")
+    return entries
 
 
 def runs(items: Sequence[str], length: int) -> list[tuple[str, ...]]:
@@ -46,6 +57,9 @@ def refuse_no_list(place: int) -> Callable[[tuple[Argument | None, ...]], str | 
 
     def refuse(arguments: tuple[Argument | None, ...]) -> str | None:
         entries = arguments[place]
-        return "this list has no items" if isinstance(entries, str) and not listed(entries) else None
+        try:
+            return "this list has no items" if isinstance(entries, str) and not listed(entries) else None
+        except NoValue as error:
+            return error.reason
 
     return refuse

@@ -19,6 +19,6 @@ FUNCTION = Function(
     value=value,
     examples=(
         FunctionExample(("a bcd",), 2.0),
-        FunctionExample(("it is 42",), 2.0),
+        FunctionExample(("it is three",), 3.0),
     ),
 )

@@ -3,7 +3,7 @@
 A text that is no JSON does not match. The library `jsonschema` decides, but for what a text could make slow:
 * `pattern` and `patternProperties` are patterns of this language, found anywhere, in time linear in the text;
 * equal items (`uniqueItems`) are found by their form;
-* references lead to places of the schema itself, nothing is ever fetched, and following more than 20,000 of them gives
+* references lead to places of the schema itself, nothing is ever fetched, and following more than 10,000 of them gives
   no value.
 `format` is not checked. A schema that cannot be used is refused when the policy is checked.
 """

@@ -4,7 +4,7 @@ The library `py3langid` decides (a naive Bayes model over byte sequences, 97 lan
 same way. There is no value for a text without letters, nor where the best language is less likely than all others
 together, as with single words and names. On 105 short sentences in 35 languages it named 104 rightly (Indonesian was
 once taken for Malay), `langdetect` 102 and `lingua` 97; on three sentences together each of the first two all 35. With
-the bound of one half, 6 of the 105 have no value. In a text of several languages the one that has most decides.
+the bound of one half, 4 of the 105 have no value. In a text of several languages the one that has most decides.
 """
 
 from functools import cache

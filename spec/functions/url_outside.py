@@ -4,7 +4,7 @@ A sub-domain of a listed domain is inside. Addresses are those of `url_domains`;
 outside, so that what is not understood is not allowed.
 """
 
-from bylaw.spec.catalog import Argument, Function, FunctionExample, Parameter
+from bylaw.spec.catalog import Argument, Function, FunctionExample, NoValue, Parameter
 from bylaw.spec.functions._arguments import TEXT
 from bylaw.spec.functions._hosts import hosts, normal_host
 from bylaw.spec.functions._text import listed
@@ -17,7 +17,11 @@ def value(text: str, domains: str) -> float:
 
 def _refuse(arguments: tuple[Argument | None, ...]) -> str | None:
     domains = arguments[1]
-    for entry in listed(domains) if isinstance(domains, str) else ():
+    try:
+        entries = listed(domains) if isinstance(domains, str) else []
+    except NoValue as error:
+        return error.reason
+    for entry in entries:
         if "/" in entry or "*" in entry or ":" in entry or " " in entry or not normal_host(entry):
             return f"`{entry}` is no domain: write it as in shop.example, sub-domains are included"
     return None

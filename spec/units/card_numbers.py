@@ -5,13 +5,16 @@ formula, Annex B of the same standard), which one random number in ten would do 
 """
 
 import re
+from functools import cache
 
 from bylaw.spec.catalog import Unit, UnitExample
 from bylaw.spec.expression import Extent
 
 RUN = re.compile(r"(?<![\w.])(?>[0-9]+(?:[ \u00a0-][0-9]+)*)(?![\w])")
 GROUP = re.compile("[0-9]+")
-SHORTEST, LONGEST = 13, 19
+LONGEST = 19
+FIRST_DIGITS = "23456"
+DOUBLED = str.maketrans("0123456789", "0246813579")
 ISSUERS: tuple[tuple[int, int, tuple[int, ...]], ...] = (
     (4, 4, (13, 16, 19)),
     (51, 55, (16,)),
@@ -37,34 +40,42 @@ def find(text: str) -> tuple[Extent, ...]:
 
 
 def _in_run(text: str, start: int, end: int) -> list[Extent]:
-    """Other numbers can stand before or behind a card number, so every row of whole groups is looked at."""
+    """Other numbers can stand before or behind a card number, so every row of whole groups is looked at.
+
+    Of several that begin at one place the longest is taken.
+    """
     groups = [(match.start(), match.end()) for match in GROUP.finditer(text, start, end)]
     found: list[Extent] = []
     for number, (first, _) in enumerate(groups):
-        if found and first < found[-1].end:
+        if text[first] not in FIRST_DIGITS or (found and first < found[-1].end):
             continue
-        digits = ""
-        for low, high in groups[number:]:
+        digits, end_of_number = "", 0
+        for low, high in groups[number : number + LONGEST]:
             digits += text[low:high]
             if len(digits) > LONGEST:
                 break
-            if len(digits) >= SHORTEST and is_card_number(digits):
-                found.append(Extent(first, high))
-                break
+            if len(digits) in _possible(digits[:4]) and not _luhn(digits) % 10:
+                end_of_number = high
+        if end_of_number:
+            found.append(Extent(first, end_of_number))
     return found
 
 
-def is_card_number(digits: str) -> bool:
-    """Whether digits begin and end like a card number."""
-    known = any(
-        first <= int(digits[: len(str(first))]) <= last and len(digits) in lengths for first, last, lengths in ISSUERS
-    )
-    return known and _luhn(digits) % 10 == 0
+@cache
+def _possible(first: str) -> frozenset[int]:
+    """The lengths of the numbers that begin with these four digits."""
+    return frozenset(length for size in range(1, len(first) + 1) for length in _lengths().get(first[:size], ()))
+
+
+@cache
+def _lengths() -> dict[str, tuple[int, ...]]:
+    """The lengths of the numbers that begin with some digits."""
+    return {str(prefix): lengths for first, last, lengths in ISSUERS for prefix in range(first, last + 1)}
 
 
 def _luhn(digits: str) -> int:
-    doubled = (int(digit) * 2 for digit in digits[-2::-2])
-    return sum(map(int, digits[::-2])) + sum(number - 9 if number > 9 else number for number in doubled)
+    """The sum of the digits, every second one from the right doubled and, above 9, less 9."""
+    return sum(map(int, digits[::-2])) + sum(map(int, digits[-2::-2].translate(DOUBLED)))
 
 
 UNIT = Unit(

@@ -13,4 +13,5 @@ UNIT = Unit(
         UnitExample("a b", 3),
         UnitExample("é\n", 2),
     ),
+    is_raw=True,
 )

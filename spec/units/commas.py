@@ -1,10 +1,10 @@
-"""Commas."""
+"""Commas: the Latin, the Arabic and the ideographic one; other widths are forms of these."""
 
 from bylaw.spec.catalog import Unit, UnitExample
 from bylaw.spec.charset import CharSet
 from bylaw.spec.units._single import find_each, machine_for_each
 
-CHARACTERS = CharSet.of(",")
+CHARACTERS = CharSet.of(",\u060c\u3001")
 
 UNIT = Unit(
     summary="commas",
@@ -14,5 +14,6 @@ UNIT = Unit(
         UnitExample("a, b,c", 2),
         UnitExample("", 0),
         UnitExample("1;2", 0),
+        UnitExample("\u4f60\u597d\uff0c\u4e16\u754c", 1),
     ),
 )

@@ -97,4 +97,5 @@ UNIT = Unit(
         ),
         UnitExample("\u00a9 2 \u2764 :-)", 0),
     ),
+    is_raw=True,
 )

@@ -19,4 +19,5 @@ UNIT = Unit(
     find=find_each(CHARACTERS),
     machine=machine_for_each(CHARACTERS),
     examples=(UnitExample("pay\u200bpal \u202etxt", 2), UnitExample("plain\ttext", 0)),
+    is_raw=True,
 )

@@ -11,4 +11,5 @@ UNIT = Unit(
     find=find_each(CHARACTERS),
     machine=machine_for_each(CHARACTERS),
     examples=(UnitExample("a\n\nb", 2), UnitExample("a b", 0)),
+    is_raw=True,
 )

@@ -36,4 +36,5 @@ UNIT = Unit(
     find=find,
     machine=machine,
     examples=(UnitExample("", 0), UnitExample("a\n\n b\n \n", 2), UnitExample("one line", 1)),
+    is_raw=True,
 )

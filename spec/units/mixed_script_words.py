@@ -35,4 +35,5 @@ UNIT = Unit(
     find=find,
     machine=None,
     examples=(UnitExample("p\u0430ypal and \u0430\u0431\u0432 and na\u00efve", 1), UnitExample("\u0394x \u00b5m", 1)),
+    is_raw=True,
 )

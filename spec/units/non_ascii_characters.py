@@ -11,4 +11,5 @@ UNIT = Unit(
     find=find_each(CHARACTERS),
     machine=machine_for_each(CHARACTERS),
     examples=(UnitExample("caf\u00e9 \u2013 na\u00efve", 3), UnitExample("plain ~", 0)),
+    is_raw=True,
 )

@@ -37,4 +37,5 @@ UNIT = Unit(
     find=find,
     machine=machine,
     examples=(UnitExample("", 0), UnitExample("a\nb\n\nc\n \n d", 3), UnitExample("\n\na", 1)),
+    is_raw=True,
 )

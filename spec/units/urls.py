@@ -45,7 +45,7 @@ def machine() -> CountingMachine:
             return 2, 1
         if beginning + character in state_of and character:
             return state_of[beginning + character], 0
-        if is_word and (not beginning or not beginning[-1].isalnum()) and character in state_of:
+        if is_word and (not beginning or not beginning[-1].isalnum()) and character and character in state_of:
             return state_of[character], 0
         return int(is_word), 0
 
