@@ -9,7 +9,8 @@ from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.compiler.verdicts import RuleVerdict, rule_verdict, with_known_waivers
 from bylaw.spec import catalog
 from bylaw.spec.errors import Diagnostic, Fix, Label, Severity
-from bylaw.spec.expression import Extent, conjunction, conjuncts, reads_context, reads_response
+from bylaw.spec.expression import BooleanFact, Extent, Fact, NumberFact
+from bylaw.spec.logic import conjunction, conjuncts, reads_context, reads_response, walk
 from bylaw.spec.regulator import Expectation, PolicyExample, PolicyTest, RegulatorSet
 from bylaw.spec.source import Span
 from bylaw.spec.trace import Trace
@@ -20,7 +21,7 @@ SAID: Mapping[str, str] = {"complies": "comply with", "violates": "violate", "sk
 def analyse(policy: RegulatorSet, program: RewardProgram) -> tuple[Diagnostic, ...]:
     """All findings, in the order: examples, tests."""
     rules = terms_by_rule(program)
-    return (*_check_examples(policy, rules), *_check_tests(policy, rules))
+    return (*_check_examples(policy, rules), *_check_tests(policy, rules), *_check_facts(policy))
 
 
 def terms_by_rule(program: RewardProgram) -> dict[str, tuple[RewardTerm, ...]]:
@@ -135,6 +136,23 @@ def _failures(
             lifted = () if each.waiver is None else (f"`{each.waiver.by}` lifts the rule here",)
             message = f"`{name}` {_shown(each.verdict)} here, but the test says that it {_shown(expectation.verdict)}"
             yield _about(expectation.extent, "P504", message, "", marks, lifted)
+
+
+def _check_facts(policy: RegulatorSet) -> Iterator[Diagnostic]:
+    """P505 for a fact that is given and that no sentence of the policy reads: its name is probably misspelt."""
+    parts = [said for each in policy.regulators for said in (each.condition, each.obligation, each.value, each.event)]
+    parts += [exception.condition for exception in policy.exceptions]
+    said = [part for whole in parts if whole is not None for part in walk(whole)]
+    read = {part.path for part in said if isinstance(part, (Fact, NumberFact, BooleanFact))}
+    given_at = [(each.facts, each.extent) for each in policy.examples]
+    given_at += [(each.facts, each.extent) for each in policy.tests]
+    for facts, extent in given_at:
+        for name, _ in facts:
+            if name not in read:
+                nearest = catalog.nearest(name, tuple(sorted(path for path in read if not path.startswith("it."))))
+                fix = None if nearest is None else Fix(f"write `{nearest}`")
+                message = f"`{name}` is given here, but no rule asks for it"
+                yield Diagnostic("P505", Severity.WARNING, message, Label(_span(extent)), fix=fix)
 
 
 def _shown(verdict: str) -> str:

@@ -26,9 +26,8 @@ from bylaw.spec.expression import (
     Not,
     NumberConstant,
     Or,
-    meaning,
-    negate,
 )
+from bylaw.spec.logic import meaning, negate
 from bylaw.spec.regulator import RegulatorSet
 from bylaw.spec.trace import Trace
 

@@ -10,23 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from bylaw.compiler.program import Waiver
 from bylaw.spec import catalog
 from bylaw.spec.errors import Diagnostic, Fix, Label, Severity
-from bylaw.spec.expression import (
-    BooleanConstant,
-    BooleanExpression,
-    Extent,
-    Or,
-    conjunction,
-    conjuncts,
-    meaning,
-    negate,
-    reads_context,
-)
+from bylaw.spec.expression import BooleanConstant, BooleanExpression, Extent, Or
+from bylaw.spec.logic import conjunction, conjuncts, meaning, negate, reads_context
 from bylaw.spec.regulator import PolicyException, Regulator, RegulatorSet, Waivability
 from bylaw.spec.source import Span
+
+if TYPE_CHECKING:  # most policies are checked without automata
+    from bylaw.compiler.automata.dfa import Dfa
 
 PERMISSIONS = ("may", "need not")
 OBLIGATIONS = ("must", "must not", "should", "should not")
@@ -120,9 +116,8 @@ class _Court:
         where = self.regulators[winner.id].condition
         for regulator in [r for r in self.regulators.values() if r.rule == name]:
             about = f"`{name}`"
-            open_to_its_level = Waivability(regulator.waivable.by, regulator.waivable.implicitly)
             if self._allowed(
-                winner.level, regulator.level, open_to_its_level, winner.rule_extent, regulator.extent, about
+                winner.level, regulator.level, regulator.waivable, winner.rule_extent, regulator.extent, about
             ):
                 self._waive(regulator, Waiver(winner.rule, "override", where))
 
@@ -272,15 +267,22 @@ def _excludes(used: BooleanExpression, part: BooleanExpression) -> bool:
         return False
     from bylaw.compiler.automata.algebra import any_witness
     from bylaw.compiler.automata.partition import StateLimit
-    from bylaw.compiler.regular import dfa_of
 
-    left, right = dfa_of(used), dfa_of(part)
+    left, right = _language_of(used), _language_of(part)
     if left is None or right is None:
         return False
     try:
         return any_witness([left]) is not None and any_witness([left, right]) is None
     except StateLimit:
         return False
+
+
+@lru_cache(maxsize=64)
+def _language_of(expression: BooleanExpression) -> Dfa | None:
+    """Each permission is held against every rule, so its automaton is asked for again and again."""
+    from bylaw.compiler.regular import dfa_of
+
+    return dfa_of(expression)
 
 
 def _span(extent: Extent) -> Span:

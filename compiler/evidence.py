@@ -11,8 +11,6 @@ from bylaw.compiler.situation import Situation, describe
 from bylaw.compiler.values import Unknown
 from bylaw.spec import catalog
 from bylaw.spec.expression import (
-    MIRRORED,
-    OPPOSITE,
     And,
     BooleanExpression,
     Compare,
@@ -31,6 +29,7 @@ from bylaw.spec.expression import (
     PartOf,
     TextExpression,
 )
+from bylaw.spec.logic import MIRRORED, OPPOSITE
 
 RESPONSE = MessageText("response")
 

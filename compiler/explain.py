@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 
 from bylaw.compiler.analysis import terms_by_rule
-from bylaw.compiler.evaluate import TermScore, Unknown, number, truth
+from bylaw.compiler.evaluate import TermScore, Unknown, Verdict, number, truth
 from bylaw.compiler.program import RewardProgram, RewardTerm, Waiver
 from bylaw.compiler.verdicts import rule_verdict
 from bylaw.spec.expression import (
@@ -20,16 +20,20 @@ from bylaw.spec.expression import (
     BooleanExpression,
     BooleanFact,
     Compare,
+    EachEvent,
     Extent,
+    Holds,
+    MessageText,
     Not,
     NumberConstant,
+    Operator,
     Or,
-    meaning,
 )
+from bylaw.spec.logic import OPPOSITE, conjuncts, meaning
 from bylaw.spec.trace import Trace
 
 NEAR = 0.1
-"""Within this share of a bound, or within one, a value is a near miss."""
+"""Within this share of the bound from coming out otherwise, or for whole numbers within one, a value is a near miss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,9 @@ class Atom:
     """One single statement: where it stands in the policy, its value, and the numbers that it compares.
 
     `value` is None where it is unknown, `reason` says why. `decides` says that its opposite alone changes the verdict
-    of the clause. `numbers` are what a comparison with a fixed number measures, and that number.
+    of the clause. `numbers` are what a comparison with a fixed number measures, and that number; `operator` is how they
+    are compared. `is_suite` says that it asks whether the prompt is in the suite of a limit, `is_event` that it is
+    about each event of a kind.
     """
 
     extent: Extent | None
@@ -46,14 +52,27 @@ class Atom:
     reason: str | None
     decides: bool
     numbers: tuple[float, float] | None = None
+    operator: Operator | None = None
+    is_suite: bool = False
+    is_event: bool = False
 
     @property
     def is_near_miss(self) -> bool:
-        """Whether the value is just on its side of the bound."""
-        if self.numbers is None:
+        """Whether a little more or less would make the statement come out otherwise.
+
+        Nothing found where nothing is allowed is no near miss: there is no better value.
+        """
+        if self.numbers is None or self.operator is None or self.value is None:
             return False
         measured, bound = self.numbers
-        return abs(measured - bound) <= max(1.0, NEAR * abs(bound))
+        if measured == bound == 0:
+            return False
+        missing = abs(measured - bound)
+        if not (measured.is_integer() and bound.is_integer()):
+            return missing <= NEAR * abs(bound)
+        # `at most 3` ends with 4, `fewer than 3` with 3
+        is_inside = (self.operator if self.value else OPPOSITE[self.operator]) in ("<=", ">=", "==")
+        return missing + is_inside <= max(1.0, NEAR * abs(bound))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +87,10 @@ class ClauseExplanation:
 
 @dataclass(frozen=True, slots=True)
 class RuleExplanation:
-    """One rule: `verdict` as in `rule_verdict`, with what lifts it or why it cannot be decided."""
+    """One rule: `verdict` as in `rule_verdict`, with what lifts it or why it cannot be decided.
+
+    `open_waiver` is what may lift a rule that cannot be decided: whether it does is what is not known.
+    """
 
     rule: str
     level: str
@@ -76,6 +98,7 @@ class RuleExplanation:
     clauses: tuple[ClauseExplanation, ...]
     waiver: Waiver | None
     reason: str | None
+    open_waiver: Waiver | None = None
 
 
 def explain(program: RewardProgram, trace: Trace) -> tuple[RuleExplanation, ...]:
@@ -90,7 +113,23 @@ def explain(program: RewardProgram, trace: Trace) -> tuple[RuleExplanation, ...]
 def _rule(rule: str, terms: tuple[RewardTerm, ...], trace: Trace) -> RuleExplanation:
     found = rule_verdict(terms, trace)
     clauses = tuple(_clause(term, score, trace) for term, score in zip(found.terms, found.scores, strict=True))
-    return RuleExplanation(rule, terms[0].level, found.verdict, clauses, found.waiver, found.reason)
+    pairs = zip(found.terms, found.scores, strict=True)
+    open_terms = (term for term, score in pairs if score.verdict is Verdict.UNSCORED)
+    open_waiver = _open_waiver(next(open_terms), trace) if found.verdict == "unscored" else None
+    return RuleExplanation(rule, terms[0].level, found.verdict, clauses, found.waiver, found.reason, open_waiver)
+
+
+def _open_waiver(term: RewardTerm, trace: Trace) -> Waiver | None:
+    """What may lift a term that would count otherwise: the first waiver of which it is not known whether it counts."""
+    own = conjuncts(term.waivers[0].own) if term.waivers else ()
+    if any(truth(part, trace) is not True for part in own):
+        return None
+    unknown = (waiver for waiver in term.waivers if _is_unknown(waiver.where, trace))
+    return next(unknown, None)
+
+
+def _is_unknown(expression: BooleanExpression | None, trace: Trace) -> bool:
+    return expression is not None and isinstance(truth(expression, trace), Unknown)
 
 
 def _clause(term: RewardTerm, score: TermScore, trace: Trace) -> ClauseExplanation:
@@ -115,7 +154,15 @@ def _atoms(expression: BooleanExpression | None, trace: Trace) -> Iterator[Atom]
             reason=value.reason if isinstance(value, Unknown) else None,
             decides=flipped is not None and not isinstance(whole, Unknown) and flipped is not whole,
             numbers=_numbers(atom, trace),
+            operator=atom.operator if isinstance(atom, Compare) else None,
+            is_suite=_is_suite(atom),
+            is_event=isinstance(atom, EachEvent),
         )
+
+
+def _is_suite(atom: BooleanExpression) -> bool:
+    """Whether this is the condition that lowering writes for a suite: it stands nowhere in the policy."""
+    return isinstance(atom, Holds) and atom.extent is None and atom.subject == MessageText("prompt")
 
 
 def _numbers(atom: BooleanExpression, trace: Trace) -> tuple[float, float] | None:

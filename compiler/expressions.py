@@ -21,7 +21,6 @@ from bylaw.compiler.values import (
 )
 from bylaw.spec import catalog
 from bylaw.spec.expression import (
-    MIRRORED,
     And,
     Arithmetic,
     BooleanCall,
@@ -58,6 +57,7 @@ from bylaw.spec.expression import (
     TextConstant,
     TextExpression,
 )
+from bylaw.spec.logic import MIRRORED
 
 
 # ------------------------------------------------------------------------------------------------------ booleans

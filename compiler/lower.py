@@ -15,10 +15,8 @@ from bylaw.spec.expression import (
     NumberConstant,
     Occurrences,
     Phrase,
-    conjunction,
-    conjuncts,
-    negate,
 )
+from bylaw.spec.logic import conjunction, conjuncts, negate
 from bylaw.spec.regulator import Regulator, RegulatorSet, Suite
 
 

@@ -11,22 +11,22 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bylaw.compiler.candidates import candidates
 from bylaw.compiler.defeat import silenced
 from bylaw.compiler.evaluate import truth
 from bylaw.compiler.program import RewardProgram, RewardTerm, Waiver
 from bylaw.spec.errors import Diagnostic, Fix, Label, Severity
 from bylaw.spec.expression import (
+    BooleanCall,
     BooleanConstant,
     BooleanExpression,
+    ConceptScore,
     Extent,
+    NumberCall,
     Or,
-    conjunction,
-    conjuncts,
-    meaning,
-    negate,
-    reads_context,
-    reads_response,
+    TextCall,
 )
+from bylaw.spec.logic import conjunction, conjuncts, meaning, negate, reads_context, reads_response, walk
 from bylaw.spec.source import Span
 from bylaw.spec.trace import Trace
 
@@ -37,6 +37,8 @@ SEARCH_LIMIT = 50_000
 LIKELY_TEXTS = ("", "a", "A", "1", "{}", "Yes.")
 """Short texts, at least one of which obeys what most policies forbid and ask for."""
 LONGEST_WITNESS = 60
+MOST_NAMED = 3
+"""Rules that a note names before it only counts."""
 
 
 def settle_conflicts(program: RewardProgram, texts: Iterable[str] = ()) -> tuple[RewardProgram, tuple[Diagnostic, ...]]:
@@ -53,7 +55,18 @@ def settle_conflicts(program: RewardProgram, texts: Iterable[str] = ()) -> tuple
         while (finding := _next_waiver(program, tried, rank, weakest, found)) is not None:
             assert finding.waiver is not None
             program = _with_waiver(program, finding.term, finding.waiver)
-    return program, tuple(found.values())
+    return program, _summed_up(tuple(found.values()), program)
+
+
+def _summed_up(found: tuple[Diagnostic, ...], program: RewardProgram) -> tuple[Diagnostic, ...]:
+    """The findings with one note for all questions that stayed open."""
+    settled = [finding for finding in found if finding.code != "P402"]
+    places = dict.fromkeys(mark.span for f in found if f.code == "P402" for mark in (f.primary, *f.secondary))
+    if not places:
+        return found
+    terms = [term for term in program.terms if _span(term.extent) in places]
+    why = tuple(dict.fromkeys(note for finding in found if finding.code == "P402" for note in finding.notes))
+    return (*settled, _undecided(terms, *why).diagnostic)
 
 
 def _next_waiver(
@@ -97,7 +110,7 @@ def _findings(terms: list[RewardTerm], tried: tuple[str, ...], rank: Mapping[str
     for group in _groups(hard):
         # A conflict is told once, not again for every condition under which it arises.
         rules = [rule for rule in group if rule.term.id not in reported]
-        if any(all(rule.allows(text) for rule in rules) for text in tried):
+        if any(all(rule.allows(text) for rule in rules) for text in (*tried, *candidates([r.obeyed for r in rules]))):
             continue
         for finding in _contradictions(rules, rank):
             reported |= finding.terms
@@ -114,7 +127,7 @@ def _contradictions(rules: list[_Hard], rank: Mapping[str, int]) -> Iterator[_Fi
     decided = [(rule, language) for rule, language in languages if language is not None]
     undecided = [rule.term for rule, language in languages if language is None]
     if undecided:
-        yield _undecided(undecided, "no automaton of a reasonable size describes this")
+        yield _undecided(undecided, *dict.fromkeys(map(_why_not, undecided)))
     while decided:
         try:
             conflict = minimal_conflict([language for _, language in decided], SEARCH_LIMIT)
@@ -263,15 +276,26 @@ def _quoted(text: str) -> str:
     return repr(shown)
 
 
-def _undecided(terms: list[RewardTerm], why: str) -> _Finding:
-    names = " and ".join(f"`{term.id}`" for term in terms)
+def _why_not(term: RewardTerm) -> str:
+    """Why there is no automaton of what a term says."""
+    parts = [part for said in (term.condition, term.holds) if said is not None for part in walk(said)]
+    if any(isinstance(part, ConceptScore) for part in parts):
+        return "concepts are scored, so no proof about texts speaks of them"
+    if any(isinstance(part, (NumberCall, TextCall, BooleanCall)) for part in parts):
+        return "functions are computed on the finished text, so no proof speaks of them"
+    return "no automaton of a reasonable size describes this"
+
+
+def _undecided(terms: list[RewardTerm], *why: str) -> _Finding:
+    shown = [f"`{term.id}`" for term in terms[:MOST_NAMED]]
+    names = " and ".join(shown) + (f" and {len(terms) - len(shown)} more" if len(terms) > len(shown) else "")
     diagnostic = Diagnostic(
         "P402",
         Severity.NOTE,
         f"whether {names} can be obeyed, alone and with the other hard rules, was not decided",
         Label(_span(terms[0].extent)),
-        tuple(Label(_span(term.extent)) for term in terms[1:]),
-        (why,),
+        tuple(Label(_span(term.extent)) for term in terms[1:MOST_NAMED]),
+        why,
     )
     return _Finding(diagnostic, frozenset(term.id for term in terms))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from bylaw.spec.ast import Module
 from bylaw.spec.errors import Diagnostic, PolicyError
 from bylaw.spec.lints import lint
 from bylaw.spec.lints_silence import silence
+from bylaw.spec.literate import check_headings
 from bylaw.spec.loader import load
 from bylaw.spec.parser import parse
 from bylaw.spec.regulator import RegulatorSet
@@ -59,10 +60,18 @@ def compile_source(source: Source, path: Path | None = None) -> Compiled:
     `path` is the file that the text is in, where there is one: imports and other files are looked for beside it.
     """
     compiled = _compile(source, path)
-    remarks = () if compiled.regulators is None else lint(compiled.module)
-    diagnostics = silence((*compiled.diagnostics, *remarks), compiled.source)
+    diagnostics = silence((*compiled.diagnostics, *_remarks(compiled)), compiled.source)
     sound = None if _has_error(diagnostics) else compiled.program
     return replace(compiled, program=sound, diagnostics=_sorted(diagnostics))
+
+
+def _remarks(compiled: Compiled) -> Iterator[Diagnostic]:
+    """What is to be said of the text itself, once its names are known."""
+    if compiled.regulators is None:
+        return
+    yield from lint(compiled.module)
+    if compiled.source.document is not None:
+        yield from check_headings(compiled.source.document, compiled.module, compiled.regulators.regulators)
 
 
 def _compile(source: Source, path: Path | None) -> Compiled:

@@ -20,8 +20,8 @@ from bylaw.compiler.program import RewardTerm
 from bylaw.compiler.regular_lines import as_response, every_line, line_at, read_line
 from bylaw.compiler.specialise import reads_only_response
 from bylaw.spec import catalog
+from bylaw.spec.catalog import Language
 from bylaw.spec.expression import (
-    MIRRORED,
     And,
     Arithmetic,
     BooleanCall,
@@ -46,9 +46,11 @@ from bylaw.spec.expression import (
     PartOf,
     Phrase,
     Rank,
-    negate,
 )
+from bylaw.spec.logic import MIRRORED, negate
 from bylaw.spec.machine import CountingMachine
+from bylaw.spec.normal import Normalised
+from bylaw.spec.pattern import Alternate, Node
 
 STATE_LIMIT = 20_000
 LARGEST_COUNT = 4_000
@@ -153,13 +155,20 @@ def _each_line(quantity: str, item: BooleanExpression, limit: int) -> Dfa | None
 def _holds(name: str, matchers: tuple[Matcher, ...], quantity: str, limit: int) -> Dfa | None:
     if any(isinstance(matcher, Phrase) and len(matcher.text) > LONGEST_PHRASE for matcher in matchers):
         return None
-    found = []
-    for matcher in matchers or (None,):
-        one = catalog.predicate(name).language(matcher)
-        if one is None:
-            return None
-        found.append(language(one.node, one.mode, limit=limit))  # type: ignore[arg-type]
-    return (union if quantity == "any" else intersect)(found, limit)
+    found = [catalog.predicate(name).language(matcher) for matcher in matchers or (None,)]
+    known = [one for one in found if one is not None]
+    if len(known) < len(found):
+        return None
+    if quantity == "any" and len({one.mode for one in known}) == 1 and all(_is_plain(one.node) for one in known):
+        # One pattern with alternatives is the same language, and pulled back to texts as they are only once.
+        together = Alternate(tuple(one.node.items[0] for one in known if isinstance(one.node, Normalised)))
+        known = [Language(known[0].mode, Normalised((together,)))]
+    built = [language(one.node, one.mode, limit=limit) for one in known]  # type: ignore[arg-type]
+    return (union if quantity == "any" else intersect)(built, limit)
+
+
+def _is_plain(node: Node) -> bool:
+    return isinstance(node, Normalised)
 
 
 def _compare(operator: Operator, left: NumberExpression, right: NumberExpression, limit: int) -> Dfa | None:

@@ -17,7 +17,6 @@ from bylaw.compiler.situation import Situation
 from bylaw.compiler.values import Unknown, compared
 from bylaw.spec import catalog
 from bylaw.spec.expression import (
-    MIRRORED,
     And,
     Arithmetic,
     BooleanCall,
@@ -52,11 +51,8 @@ from bylaw.spec.expression import (
     TextCall,
     TextConstant,
     TextExpression,
-    children,
-    negate,
-    selectors,
-    walk,
 )
+from bylaw.spec.logic import MIRRORED, children, negate, selectors, walk
 from bylaw.spec.trace import Trace
 
 TRUE, FALSE = BooleanConstant(True), BooleanConstant(False)
@@ -83,17 +79,32 @@ def specialise(program: RewardProgram, trace: Trace) -> tuple[RewardTerm, ...]:
             condition = None if term.condition is None else start.truth(term.condition)
             if condition == FALSE:
                 continue
-            alive.append(
-                replace(
-                    term,
-                    condition=None if condition == TRUE else condition,
-                    holds=None if term.holds is None else start.truth(term.holds),
-                    value=None if term.value is None else start.number(term.value),
-                )
+            left = replace(
+                term,
+                condition=None if condition == TRUE else condition,
+                holds=None if term.holds is None else start.truth(term.holds),
+                value=None if term.value is None else start.number(term.value),
             )
         except _Missing as missing:
             raise CannotSpecialise(term.id, missing.reason) from None
+        _refuse_scores(left)
+        if not _is_broken_already(term, left):
+            alive.append(left)
     return tuple(alive)
+
+
+def _is_broken_already(term: RewardTerm, left: RewardTerm) -> bool:
+    """Whether calls that were made have broken a hard rule: no answer can mend that, and none is kept back for it."""
+    said = () if term.holds is None else walk(term.holds)
+    return term.kind == "hard" and left.holds == FALSE and any(selectors(part) for part in said)
+
+
+def _refuse_scores(term: RewardTerm) -> None:
+    """Raises CannotSpecialise for a term that hangs on the score of an answer that nobody has scored yet."""
+    for expression in (term.condition, term.holds, term.value):
+        for part in () if expression is None else walk(expression):
+            if isinstance(part, ConceptScore):
+                raise CannotSpecialise(term.id, f"nothing scores `{part.concept.name}` while an answer is written")
 
 
 class _Missing(Exception):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from bylaw.compiler.defeat import silenced
 from bylaw.compiler.evaluate import TermScore, Unknown, Verdict, evaluate_term, truth
 from bylaw.compiler.program import RewardTerm, Waiver
-from bylaw.spec.expression import conjunction, conjuncts
+from bylaw.spec.logic import conjunction, conjuncts
 from bylaw.spec.trace import Trace
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from bylaw.compiler.program import ProgramError, RewardProgram, RewardTerm
 from bylaw.compiler.verify_expressions import expression_problems, scope_problems
-from bylaw.spec.expression import reads_response, walk
+from bylaw.spec.logic import reads_response, walk
 
 _NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

@@ -36,8 +36,8 @@ from bylaw.spec.expression import (
     Regex,
     TextCall,
     TextExpression,
-    children,
 )
+from bylaw.spec.logic import children
 from bylaw.spec.pattern import PatternError, parse_pattern
 from bylaw.spec.trace import ROLES
 

@@ -31,12 +31,14 @@ class Finding:
     """One response in which a rule was broken (or a budgeted event happened), with the places that show it.
 
     `spans` are (start, end) in characters of `response`. `source` names the transcript: a file line, or a prompt id.
+    `event` says what broke the rule where that is not the answer: `message 3: call to refund`.
     """
 
     source: str
     prompt: str
     response: str
     spans: tuple[tuple[int, int], ...]
+    event: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,13 +157,6 @@ class NotWaivable(Node):
     span: Span
 
 
-class EnforceBy(Node):
-    """`enforce by mask, audit`."""
-
-    means: tuple[Name, ...]
-    span: Span
-
-
 class OnViolation(Node):
     """`on violation ask with "Proceed?"`."""
 
@@ -269,7 +262,6 @@ Clause: TypeAlias = (
     | WaivableBy
     | WaivableImplicitly
     | NotWaivable
-    | EnforceBy
     | OnViolation
     | Example
 )

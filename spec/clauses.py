@@ -9,15 +9,8 @@ from types import MappingProxyType
 from bylaw.spec import ast, catalog
 from bylaw.spec.definitions import Place
 from bylaw.spec.errors import Fix
-from bylaw.spec.expression import (
-    Arithmetic,
-    BooleanExpression,
-    Extent,
-    NumberConstant,
-    NumberExpression,
-    Rank,
-    reads_response,
-)
+from bylaw.spec.expression import Arithmetic, BooleanExpression, Extent, NumberConstant, NumberExpression, Rank
+from bylaw.spec.logic import negate, reads_response
 from bylaw.spec.regulator import Modality, Regulator, Sense
 from bylaw.spec.scope import Messages, Scope, Unresolved
 from bylaw.spec.sentences import Sentences
@@ -27,11 +20,6 @@ from bylaw.spec.standing import Standing, condition_of, rank_of
 DEFAULT_WEIGHT = 1.0
 """Nats for a `should` or `prefer` without a weight: breaking it makes an answer e times less likely."""
 
-_UNSUPPORTED: Mapping[type, str] = MappingProxyType(
-    {
-        ast.EnforceBy: "`enforce by` is",
-    }
-)
 _NORMATIVE = (
     ast.Norm,
     ast.LimitRate,
@@ -69,7 +57,6 @@ class _Rule:
         condition = condition_of(self.rule.clauses, self.sentences)
         standing = Standing.of(self.rule, self.scope, self.messages)
         clauses = [clause for clause in self.rule.clauses if isinstance(clause, _NORMATIVE)]
-        self._refuse_unsupported()
         if not clauses:
             note = "a rule needs a sentence with must, should, may or need not, or a `prefer` or `limit`"
             self.messages.error("P205", f"rule `{name}` asks for nothing", self.rule.name.span, notes=(note,))
@@ -96,11 +83,6 @@ class _Rule:
                 continue
         return made
 
-    def _refuse_unsupported(self) -> None:
-        for clause in self.rule.clauses:
-            if type(clause) in _UNSUPPORTED:
-                self.messages.not_supported(_UNSUPPORTED[type(clause)], clause.span)
-
     def _clause(self, clause: ast.Clause, frame: Regulator) -> Regulator:
         match clause:
             case ast.Norm():
@@ -122,9 +104,10 @@ class _Rule:
     # ------------------------------------------------------------------------------------ sentences, preferences
     def _norm(self, norm: ast.Norm, frame: Regulator) -> Regulator:
         word: Modality = norm.modality.word.value
-        said = self.sentences.said_of(norm.subject, norm.body, negated=word in ("must not", "should not"))
+        said = self.sentences.said_of(norm.subject, norm.body, negated=word in ("may", "must not", "should not"))
         if word in ("may", "need not"):
-            return replace(frame, modality=word, obligation=said)
+            # `may X` permits what a rule that forbids X denies: of every call, not of all calls together.
+            return replace(frame, modality=word, obligation=negate(said) if word == "may" else said)
         # A weight on anything but `should` is refused when the text is parsed (P204).
         nats = self._weight(norm.weight) if word in ("should", "should not") else None
         self._require_response(said, "this asks nothing of the response", norm.span)
@@ -185,9 +168,8 @@ class _Rule:
         if suite is None:
             return None
         name = suite.value if isinstance(suite, ast.Text) else suite.text
-        found = self.scope.suite(name)
-        if found is not None:
-            return found.name
+        if self.scope.suite(name) is not None:
+            return name
         nearest = catalog.nearest(name, tuple(self.scope.suites))
         raise self.messages.failure(
             "P101",

@@ -186,7 +186,7 @@ def _declared(module: ast.Module, messages: Messages) -> dict[str, Named]:
         if not isinstance(item, _NAMED):
             continue
         name = item.name
-        if name.text in SUBJECTS:
+        if name.text in SUBJECTS or name.text == "it":
             messages.error("P104", f"`{name.text}` already means something in every policy", name.span)
         _once(name, declared.get(name.text), messages)
         declared.setdefault(name.text, item)
@@ -247,7 +247,7 @@ def check_parameters(parameters: tuple[ast.Parameter, ...], messages: Messages) 
     """Records P104 for names that mean something else already."""
     seen: dict[str, ast.Parameter] = {}
     for parameter in parameters:
-        if parameter.name.text in SUBJECTS:
+        if parameter.name.text in SUBJECTS or parameter.name.text == "it":
             message = f"`{parameter.name.text}` already means something in every policy"
             messages.error("P104", message, parameter.name.span)
         _once(parameter.name, seen.get(parameter.name.text), messages)

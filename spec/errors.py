@@ -1,7 +1,7 @@
 """What the spec layer says when something is wrong: `Diagnostic`, its rendering, and the exceptions that carry it.
 
 Codes are stable and never reused: P0xx syntax, P1xx names, P2xx rule words and weights, P3xx authority, P4xx analysis,
-P5xx examples, P6xx style, P7xx enforcement on a model, P9xx not supported yet.
+P5xx examples, P6xx style, P7xx enforcement on a model.
 """
 
 from __future__ import annotations
@@ -81,17 +81,20 @@ CODES: Mapping[str, str] = MappingProxyType(
         "P502": "an example cannot be decided",
         "P503": "an example does not end with what the assistant says or does",
         "P504": "a test does not come out as it says",
+        "P505": "a fact is given that no rule asks for",
         "P601": "a file has no rules",
         "P602": "a text that is looked for has a blank at an end",
         "P603": "a word is written with letters of two scripts that look alike",
         "P604": "an entry of a list stands there twice",
+        "P605": "something is declared and no rule uses it",
         "P611": "a comment that silences a warning is not complete",
         "P612": "a comment silences nothing",
         "P613": "something is used that its author advises against",
+        "P614": "the authority of a heading does not fit the rules below it",
+        "P615": "two things of a document have the same anchor",
         "P701": "a rule cannot be enforced on a prompt",
         "P702": "no text obeys the hard rules of a prompt",
         "P703": "the model cannot meet a budget",
-        "P901": "this version does not support a part of the language yet",
     }
 )
 

@@ -8,19 +8,30 @@ an expression means.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias
 
 
 class Node:
-    """A value that pydantic reads back from JSON strictly: no unknown fields, no coercion."""
+    """A frozen value, which pydantic reads back from JSON strictly: no unknown fields, no coercion.
+
+    What all kinds share stands here once, because writing it for each of them anew is most of what importing costs.
+    """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "strict": True}
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.__dict__ == other.__dict__
 
-@dataclass(frozen=True)
+    def __hash__(self) -> int:
+        return hash((type(self), *self.__dict__.values()))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
+        return f"{type(self).__name__}({shown})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Extent(Node):
     """A half-open range of characters, in a policy file or in a message."""
 
@@ -29,7 +40,7 @@ class Extent(Node):
 
 
 # ------------------------------------------------------------------ matchers: what `contain`, `mention`, ... look for
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Phrase(Node):
     """A literal text. With `lookalikes`, its letters also match letters and digits that are mistaken for them."""
 
@@ -38,7 +49,7 @@ class Phrase(Node):
     op: Literal["phrase"] = "phrase"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Regex(Node):
     """A regular expression of the regular subset, with flags out of `ims`."""
 
@@ -54,7 +65,7 @@ Matcher: TypeAlias = Phrase | Regex
 MessageRole: TypeAlias = Literal["response", "prompt", "system", "developer", "conversation", "it"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class MessageText(Node):
     """The text of the response (the last assistant message), of the prompt (the last user message before it), ...
 
@@ -65,7 +76,7 @@ class MessageText(Node):
     op: Literal["message"] = "message"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Fact(Node):
     """A named fact that comes with a transcript, such as `meta.topic`; `it.to` is an argument of the tool call that the
     quantifier around it goes through."""
@@ -74,7 +85,7 @@ class Fact(Node):
     op: Literal["fact"] = "fact"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TextConstant(Node):
     """A text that the policy spells out."""
 
@@ -82,7 +93,7 @@ class TextConstant(Node):
     op: Literal["text"] = "text"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Continued(Node):
     """The whole conversation while its response is still to come: `before`, then the response.
 
@@ -93,7 +104,7 @@ class Continued(Node):
     op: Literal["continued"] = "continued"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class PartOf(Node):
     """One part of a text: `unit` is a file name in `spec/units`, `index` counts from 1, below zero from the end.
 
@@ -106,7 +117,7 @@ class PartOf(Node):
     op: Literal["part"] = "part"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TextCall(Node):
     """A function of the catalog whose value is a text. `function` is a file name in `spec/functions`."""
 
@@ -119,7 +130,7 @@ TextExpression: TypeAlias = MessageText | Fact | TextConstant | Continued | Part
 
 
 # --------------------------------------------------------------------------------------------- concepts and events
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Concept(Node):
     """What a text can express, or be about (`is_topic`), as its author defined it.
 
@@ -138,7 +149,7 @@ class Concept(Node):
     distinct_from: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class EventSelector(Node):
     """Events of a conversation: tool calls, outputs of tools, or messages.
 
@@ -153,7 +164,7 @@ class EventSelector(Node):
 
 
 # ----------------------------------------------------------------------------------------------------------- numbers
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NumberConstant(Node):
     """A number that the policy spells out."""
 
@@ -161,7 +172,7 @@ class NumberConstant(Node):
     op: Literal["number"] = "number"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NumberFact(Node):
     """A fact that has to be a number, such as `meta.age`."""
 
@@ -169,7 +180,7 @@ class NumberFact(Node):
     op: Literal["number_fact"] = "number_fact"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Count(Node):
     """How many units (words, sentences, ...) a text has. `unit` is a file name in `spec/units`."""
 
@@ -178,7 +189,7 @@ class Count(Node):
     op: Literal["count"] = "count"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Occurrences(Node):
     """How often any of the matchers occurs, without overlap, summed over the matchers."""
 
@@ -188,7 +199,7 @@ class Occurrences(Node):
     op: Literal["occurrences"] = "occurrences"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Arithmetic(Node):
     """`distance` is |left - right|; a division by zero has no value and leaves the term unscored."""
 
@@ -198,7 +209,7 @@ class Arithmetic(Node):
     op: Literal["arithmetic"] = "arithmetic"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class FoundAmong(Node):
     """How many of the matchers are found at least once."""
 
@@ -208,7 +219,7 @@ class FoundAmong(Node):
     op: Literal["found_among"] = "found_among"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class NumberCall(Node):
     """A function of the catalog whose value is a number."""
 
@@ -217,7 +228,7 @@ class NumberCall(Node):
     op: Literal["number_call"] = "number_call"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ConceptScore(Node):
     """How strongly a text expresses a concept, from 0 to 1."""
 
@@ -226,7 +237,7 @@ class ConceptScore(Node):
     op: Literal["score"] = "score"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class EventCount(Node):
     """How many such events a conversation has."""
 
@@ -234,7 +245,7 @@ class EventCount(Node):
     op: Literal["event_count"] = "event_count"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Rank(Node):
     """`prefer A over B over C`: 0 when A holds, else -1 when B holds, else -2 when C does, else -3."""
 
@@ -257,7 +268,7 @@ NumberExpression: TypeAlias = (
 
 
 # ---------------------------------------------------------------------------------------------------------- booleans
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BooleanConstant(Node):
     """`true` or `false`."""
 
@@ -265,7 +276,7 @@ class BooleanConstant(Node):
     op: Literal["boolean"] = "boolean"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BooleanFact(Node):
     """A fact that has to be true or false, such as `meta.vip`."""
 
@@ -273,7 +284,7 @@ class BooleanFact(Node):
     op: Literal["boolean_fact"] = "boolean_fact"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Holds(Node):
     """A predicate of the catalog holds for a text. `predicate` is a file name in `spec/predicates`.
 
@@ -292,7 +303,7 @@ class Holds(Node):
     op: Literal["holds"] = "holds"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Compare(Node):
     """A comparison of two quantities."""
 
@@ -303,7 +314,7 @@ class Compare(Node):
     op: Literal["compare"] = "compare"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class And(Node):
     """All of them hold."""
 
@@ -311,7 +322,7 @@ class And(Node):
     op: Literal["and"] = "and"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Or(Node):
     """At least one of them holds."""
 
@@ -319,7 +330,7 @@ class Or(Node):
     op: Literal["or"] = "or"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Not(Node):
     """It does not hold."""
 
@@ -327,7 +338,7 @@ class Not(Node):
     op: Literal["not"] = "not"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BooleanCall(Node):
     """A function of the catalog that is true or false."""
 
@@ -337,7 +348,7 @@ class BooleanCall(Node):
     op: Literal["boolean_call"] = "boolean_call"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class EachPart(Node):
     """`item` holds for every part, or for some part, of a text; inside it, the part is `it`."""
 
@@ -349,7 +360,7 @@ class EachPart(Node):
     op: Literal["each_part"] = "each_part"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class EachEvent(Node):
     """`item` holds for every such event, or for some of them; inside it, the event is `it`."""
 
@@ -360,7 +371,7 @@ class EachEvent(Node):
     op: Literal["each_event"] = "each_event"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Neighbour(Node):
     """Some such event stands before (or after) the event that the quantifier around this goes through."""
 
@@ -373,154 +384,4 @@ BooleanExpression: TypeAlias = (
     BooleanConstant | BooleanFact | Holds | Compare | And | Or | Not | BooleanCall | EachPart | EachEvent | Neighbour
 )
 Expression: TypeAlias = BooleanExpression | NumberExpression | TextExpression
-
-
-def children(expression: Expression) -> tuple[Expression, ...]:
-    """The expressions directly inside `expression`."""
-    match expression:
-        case And(items) | Or(items):
-            return items
-        case Not(item):
-            return (item,)
-        case Compare(_, left, right) | Arithmetic(_, left, right):
-            return (left, right)
-        case Holds(_, subject):
-            return (subject,) if expression.argument is None else (subject, expression.argument)
-        case Count(_, subject) | Occurrences(_, subject) | FoundAmong(_, subject) | ConceptScore(_, subject):
-            return (subject,)
-        case PartOf(_, _, subject):
-            return (subject,)
-        case TextCall(_, arguments) | NumberCall(_, arguments) | BooleanCall(_, arguments):
-            return arguments
-        case Rank(alternatives):
-            return alternatives
-        case EachPart(_, _, subject, item):
-            return (subject, item)
-        case EachEvent(_, selector, item):
-            return (item,) if selector.where is None else (item, selector.where)
-        case Neighbour(_, selector) | EventCount(selector):
-            return () if selector.where is None else (selector.where,)
-        case _:
-            return ()
-
-
-def walk(expression: Expression) -> Iterator[Expression]:
-    """`expression` and everything inside it."""
-    yield expression
-    for child in children(expression):
-        yield from walk(child)
-
-
-def reads_response(expression: Expression) -> bool:
-    """Whether the value can depend on what the model answers or does."""
-    return any(
-        isinstance(part, Continued)
-        or (isinstance(part, MessageText) and part.role in ("response", "conversation"))
-        or any(_is_made_by_the_model(selector) for selector in selectors(part))
-        for part in walk(expression)
-    )
-
-
-def reads_context(expression: Expression) -> bool:
-    """Whether the value can depend on what was there before the answer: other messages, or facts."""
-    return any(
-        isinstance(part, Continued)
-        or (isinstance(part, (Fact, NumberFact, BooleanFact)) and not part.path.startswith("it."))
-        or (isinstance(part, MessageText) and part.role not in ("response", "it"))
-        or bool(selectors(part))
-        for part in walk(expression)
-    )
-
-
-def selectors(expression: Expression) -> tuple[EventSelector, ...]:
-    """The events that an expression itself goes through or counts, apart from what is inside it."""
-    match expression:
-        case EachEvent(_, selector) | Neighbour(_, selector) | EventCount(selector):
-            return (selector,)
-    return ()
-
-
-def _is_made_by_the_model(selector: EventSelector) -> bool:
-    return selector.kind == "call" or (selector.kind == "message" and selector.role in (None, "assistant"))
-
-
-def same(left: Expression | None, right: Expression | None) -> bool:
-    """Whether two expressions say the same, wherever they are written."""
-    return meaning(left) == meaning(right)
-
-
-def meaning(expression: Expression | None) -> Hashable:
-    """A key that is the same for expressions that say the same, wherever they are written."""
-    key: Hashable = _bare(expression)
-    return key
-
-
-def _bare(value: Any) -> Any:
-    """Nested tuples of all fields but the extents; `op`, a field too, keeps the kinds apart."""
-    if isinstance(value, tuple):
-        return tuple(_bare(item) for item in value)
-    if not isinstance(value, Node):
-        return value
-    if isinstance(value, Compare) and isinstance(value.left, (Count, Occurrences, FoundAmong, EventCount)):
-        value = _whole(value)
-    names: Mapping[str, Any] = value.__dataclass_fields__
-    return tuple(_bare(getattr(value, name)) for name in names if name != "extent")
-
-
-def _whole(compare: Compare) -> Compare:
-    """The same comparison of a count as `at least` or `at most`: fewer than 1 is at most 0."""
-    step = {"<": -1.0, ">": 1.0}.get(compare.operator)
-    if step is None or not isinstance(compare.right, NumberConstant) or compare.right.value != int(compare.right.value):
-        return compare
-    return Compare("<=" if step < 0 else ">=", compare.left, NumberConstant(compare.right.value + step))
-
-
-def conjuncts(expression: BooleanExpression | None) -> tuple[BooleanExpression, ...]:
-    """The parts that all have to hold; none for None (always)."""
-    if isinstance(expression, And):
-        return tuple(part for item in expression.items for part in conjuncts(item))
-    return () if expression is None else (expression,)
-
-
-def conjunction(items: tuple[BooleanExpression, ...]) -> BooleanExpression | None:
-    """All of `items`; None when there are none."""
-    return None if not items else items[0] if len(items) == 1 else And(items)
-
-
-def negate(expression: BooleanExpression) -> BooleanExpression:
-    """The opposite, with the negation pushed inwards so that equal meanings look equal more often."""
-    match expression:
-        case BooleanConstant(value):
-            return BooleanConstant(not value)
-        case Not(item):
-            return item
-        case And(items):
-            return Or(tuple(negate(item) for item in items))
-        case Or(items):
-            return And(tuple(negate(item) for item in items))
-        case Compare(operator, left, right, extent):
-            return Compare(OPPOSITE[operator], left, right, extent)
-        case EachPart(quantity, unit, subject, item, extent):
-            return EachPart(_OTHER[quantity], unit, subject, negate(item), extent)
-        case EachEvent(quantity, selector, item, extent):
-            return EachEvent(_OTHER[quantity], selector, negate(item), extent)
-        case _:
-            return Not(expression)
-
-
-_OTHER: Mapping[Literal["every", "some"], Literal["every", "some"]] = MappingProxyType(
-    {"every": "some", "some": "every"}
-)
-"""Not every one is like this: some are not."""
-
 Operator: TypeAlias = Literal["<", "<=", "==", "!=", ">=", ">"]
-
-OPPOSITE: Mapping[Operator, Operator] = MappingProxyType(
-    {"<": ">=", "<=": ">", "==": "!=", "!=": "==", ">=": "<", ">": "<="}
-)
-"""What holds where the comparison does not."""
-
-MIRRORED: Mapping[Operator, Operator] = MappingProxyType(
-    {"<": ">", "<=": ">=", "==": "==", "!=": "!=", ">=": "<=", ">": "<"}
-)
-"""The same comparison with its sides exchanged."""

@@ -10,7 +10,7 @@ from bylaw.spec.loader import File, unsound
 from bylaw.spec.parameters import parameter_value
 from bylaw.spec.scope import DEFAULT_LEVELS, FACT_ROOTS, SUBJECTS, Messages, ParameterValue, Scope
 
-_TAKEN = frozenset({*FACT_ROOTS, *SUBJECTS, "it", "model"})
+_TAKEN = frozenset({*FACT_ROOTS, *SUBJECTS, "it"})
 """First parts of names that mean something in every policy."""
 
 

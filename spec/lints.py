@@ -30,8 +30,8 @@ Literal = ast.Text | ast.Pattern
 
 
 def lint(module: ast.Module) -> Iterator[Diagnostic]:
-    """Yield the warnings (P404 to P408, P602 to P604) of a module; nothing for a module without texts to look for."""
-    from bylaw.spec import lints_patterns, lints_texts
+    """Yield the warnings (P404 to P408, P602 to P605) of a module."""
+    from bylaw.spec import lints_patterns, lints_texts, lints_unused
 
     through = [item.value.span for item in module.items if _looks_through(item)]
     for literal, uses in literals(module).values():
@@ -46,6 +46,7 @@ def lint(module: ast.Module) -> Iterator[Diagnostic]:
     for node in nodes:
         if isinstance(node, ast.ListLiteral) and node.span not in sequences:
             yield from lints_texts.lint_list(node)
+    yield from lints_unused.unused(module)
 
 
 def _looks_through(item: ast.Item) -> TypeGuard[ast.LexiconDecl]:

@@ -15,6 +15,7 @@ from bylaw.spec.source import Source, Span
 
 _MARK = re.compile(r"#[ \t]*bylaw:[ \t]*")
 _ALLOW = re.compile(r'allow[ \t]+(?P<codes>[\w, \t]+?)(?:[ \t]+because[ \t]+"(?P<reason>[^"]*)")?[ \t]*\r?\Z')
+_UNUSED = "P605"
 _FORM = 'write `# bylaw: allow P404 because "the reason"`'
 
 
@@ -33,9 +34,12 @@ def silence(diagnostics: Iterable[Diagnostic], source: Source) -> tuple[Diagnost
     """Return the diagnostics without the warnings and notes that a comment allows, and with what is wrong in comments.
 
     Nothing is said of comments that silence nothing while there are errors, which may keep a warning from being found,
-    nor of comments in imported files, which are checked by themselves.
+    nor of comments in imported files, which are checked by themselves. Nor is it of what no rule uses: a name that is
+    written wrongly where it is used is one mistake.
     """
     found = tuple(diagnostics)
+    if any(each.code == _UNUSED for each in found) and any(each.is_error for each in found):
+        found = tuple(each for each in found if each.code != _UNUSED)
     if "bylaw:" not in source.text:
         return found
     allowances: list[_Allowance] = []

@@ -9,9 +9,6 @@ from bylaw.spec.pattern import PatternError, parse_pattern
 from bylaw.spec.scope import FACT_ROOTS, Messages, Scope, Unresolved
 from bylaw.spec.source import Span
 
-LIBRARY_ROOTS = frozenset({"model"})
-"""The first part of names that only later versions give a meaning to."""
-
 
 def is_fact(path: ast.Path) -> bool:
     """Whether a name is that of a fact that comes with a conversation, such as `meta.topic`."""
@@ -23,7 +20,6 @@ def unit(name: ast.Name, scope: Scope, messages: Messages) -> str:
     known = catalog.names("units")
     if name.text in known:
         return name.text
-    _refuse_foreign(name, scope, messages)
     raise messages.failure(
         "P102",
         f"`{name.text}` is not something that can be counted",
@@ -76,7 +72,6 @@ def text_property(name: ast.Name, scope: Scope, messages: Messages) -> str:
     known = tuple(each for each in catalog.names("predicates") if not catalog.predicate(each).takes_matchers)
     if name.text in known:
         return name.text
-    _refuse_foreign(name, scope, messages)
     declared = (*scope.concepts, *scope.definitions)
     raise messages.failure(
         "P103",
@@ -130,7 +125,6 @@ def unknown(name: ast.Name, scope: Scope, messages: Messages, others: tuple[str,
 
     The caller raises the answer.
     """
-    _refuse_foreign(name, scope, messages)
     declaration = scope.declared.get(name.text)
     if isinstance(declaration, ast.RuleDecl):
         return messages.failure(
@@ -161,13 +155,6 @@ def unknown(name: ast.Name, scope: Scope, messages: Messages, others: tuple[str,
         notes=(f"facts that come with a conversation begin with {', '.join(f'`{root}.`' for root in FACT_ROOTS)}",),
         fix=_replacement(name, known),
     )
-
-
-def _refuse_foreign(name: ast.Name, scope: Scope, messages: Messages) -> None:
-    """Raises Unresolved for a name that only later versions give a meaning to (P901)."""
-    root, _, rest = name.text.partition(".")
-    if rest and root in LIBRARY_ROOTS:
-        raise messages.not_supported(f"names from elsewhere (`{name.text}`) are", name.span)
 
 
 def _replacement(name: ast.Name, known: tuple[str, ...]) -> Fix | None:

@@ -26,7 +26,6 @@ GROUPS: Mapping[str, str] = MappingProxyType(
         "P5": "Examples and tests",
         "P6": "Style and comments",
         "P7": "Enforcement on a model",
-        "P9": "Not supported yet",
     }
 )
 _FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -159,7 +159,6 @@ def _plain_clause(
     | ast.WaivableBy
     | ast.WaivableImplicitly
     | ast.NotWaivable
-    | ast.EnforceBy
     | ast.OnViolation,
 ) -> str:
     match value:
@@ -175,8 +174,6 @@ def _plain_clause(
             return "waivable implicitly"
         case ast.NotWaivable():
             return "not waivable"
-        case ast.EnforceBy():
-            return f"enforce by {names(value.means)}"
         case ast.OnViolation():
             message = f" with {quoted(value.message)}" if value.message else ""
             return f"on violation {value.action.text}{message}"

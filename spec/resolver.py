@@ -1,7 +1,7 @@
 """Resolving a policy: the files of a policy -> RegulatorSet.
 
-Every name is looked up, every type checked, every definition unfolded. What the language has but this version cannot
-resolve yet is an error with a span (P901): a policy is never loaded with a part of it left out.
+Every name is looked up, every type checked, every definition unfolded. What has no meaning is an error with a span: a
+policy is never loaded with a part of it left out.
 
 The rules of the main file and of what it includes are in force. Rules of files that are only imported, and rules with
 parameters, come into force where they are applied.

@@ -16,8 +16,8 @@ from bylaw.spec.expression import (
     NumberExpression,
     TextCall,
     TextExpression,
-    walk,
 )
+from bylaw.spec.logic import walk
 from bylaw.spec.scope import Messages, Scope, Unresolved
 from bylaw.spec.source import Span
 

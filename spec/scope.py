@@ -14,7 +14,7 @@ from bylaw.spec.regulator import Suite
 from bylaw.spec.source import Span
 
 DEFAULT_LEVELS = ("root", "system", "developer", "user", "guideline")
-FACT_ROOTS = ("meta", "user", "session", "request")
+FACT_ROOTS = ("meta", "user", "session", "request", "model")
 """The first part of the name of a fact that comes with a transcript."""
 
 SUBJECTS: Mapping[str, str] = MappingProxyType(
@@ -96,12 +96,6 @@ class Messages:
     ) -> Unresolved:
         """Records an error; the caller raises what it gets back."""
         self.error(code, message, span, label, secondary=secondary, notes=notes, fix=fix)
-        return Unresolved()
-
-    def not_supported(self, what: str, span: Span) -> Unresolved:
-        """The language has this, this version cannot resolve it yet: an error, so that nothing is silently left out."""
-        note = "the text is understood, but this version can neither enforce nor audit it"
-        self.error("P901", f"{what} not supported yet", span, notes=(note,))
         return Unresolved()
 
     def count_unfolding(self, definition: ast.DefineDecl, parts: int) -> None:

@@ -13,7 +13,6 @@ from typing import Literal, cast
 
 from bylaw.spec import ast, calls, catalog, lookup
 from bylaw.spec.expression import (
-    MIRRORED,
     And,
     BooleanCall,
     BooleanConstant,
@@ -35,8 +34,8 @@ from bylaw.spec.expression import (
     Phrase,
     TextCall,
     TextExpression,
-    negate,
 )
+from bylaw.spec.logic import MIRRORED, negate
 from bylaw.spec.resolving import RESPONSE, extent
 from bylaw.spec.source import Span
 from bylaw.spec.subjects import Quantity, Subject, Subjects
@@ -106,6 +105,8 @@ class Sentences(Subjects):
             if self.literal_text(other) is not None or (is_text and not isinstance(other, ast.Number)):
                 self._require_equality(operator, span)
                 return self._compared(self.text(one), operator, other, span)
+        if operator in ("==", "!=") and self.is_fact(left) and self.is_fact(right):
+            return self._compared(self.text(left), operator, right, span)
         return self.comparison(operator, self.number(left), self.number(right), span, right.span)
 
     def _compared(
@@ -247,7 +248,7 @@ class Sentences(Subjects):
                 matchers = self._usable(predicate, self.matchers(what), what.span)
                 return self.bounded(FoundAmong(predicate, text, matchers), bound, span)
             case ast.Among(ast.Choice.ALL, in_order) if in_order:
-                matchers = self._usable(predicate, self.matchers(what), what.span)
+                matchers = self._usable(predicate, self.matchers(what, repeats=True), what.span)
                 return Holds(predicate, text, matchers, "all", extent(span), in_order=True)
             case ast.Among(ast.Choice.ALL):
                 return self._holds(predicate, text, self.looked_for(what), span, "all")

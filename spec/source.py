@@ -50,19 +50,23 @@ class Source:
     """A policy text together with the path to show for it.
 
     The text of an imported file stands in `text[start:end]`, behind the texts of the files that were read before it:
-    so an offset says by itself which file it lies in. `end` None is the end of `text`.
+    so an offset says by itself which file it lies in. `end` None is the end of `text`. `document` is the file with its
+    prose where it is literate, from `start` on character for character what `text` has blanked; None elsewhere.
     """
 
     path: str
     text: str
     start: int = 0
     end: int | None = None
+    document: str | None = None
 
     @classmethod
     def of(cls, path: str, text: str) -> Source:
         """Return the source of a file's text: without byte order mark, prose blanked when the path is literate."""
         text = text.removeprefix("\ufeff")
-        return Source(path, blank_prose(text) if path.endswith(LITERATE_SUFFIX) else text)
+        if not path.endswith(LITERATE_SUFFIX):
+            return Source(path, text)
+        return Source(path, blank_prose(text), document=text)
 
     @classmethod
     def read(cls, path: str | Path) -> Source:
@@ -110,8 +114,11 @@ class Source:
         return Span(start, end)
 
     def line_text(self, line: int) -> str:
-        """Return the text of a line (counted from 1) without its line break."""
-        return self.slice(self.line_span(line))
+        """Return the text of a line (counted from 1) without its line break, as it stands in the file."""
+        span = self.line_span(line)
+        if self.document is None:
+            return self.slice(span)
+        return self.document[span.start - self.start : span.end - self.start]
 
     def slice(self, span: Span) -> str:
         """Return the text of a span."""
@@ -139,8 +146,8 @@ class SourceMap(Source):
         if not others:
             return main
         text = files[-1].text
-        placed = tuple(Source(file.path, text, *_bounds(file)) for file in files)
-        return SourceMap(main.path, text, placed[0].start, placed[0].end, placed)
+        placed = tuple(Source(file.path, text, *_bounds(file), file.document) for file in files)
+        return SourceMap(main.path, text, placed[0].start, placed[0].end, main.document, placed)
 
     def file_at(self, offset: int) -> Source:
         """Return the file that an offset lies in; an offset between two files belongs to the first."""
@@ -154,8 +161,8 @@ class SourceMap(Source):
 
 def behind(before: str, path: str, text: str) -> Source:
     """Return the source of a file whose text is put behind what was read before it."""
-    own = Source.of(path, text).text
-    return Source(path, f"{before}\n{own}", len(before) + 1)
+    own = Source.of(path, text)
+    return Source(path, f"{before}\n{own.text}", len(before) + 1, document=own.document)
 
 
 def _bounds(file: Source) -> tuple[int, int]:
@@ -196,7 +203,7 @@ def decode(shown: str, data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CodeBlock:
-    """What stands in a ```` ```bylaw ```` fence: `text[start:end]`; `indentation` is the number of blanks before it."""
+    """What stands in a fence such as ```` ```bylaw ````: `text[start:end]`; `indentation` counts the blanks before."""
 
     start: int
     end: int
@@ -205,24 +212,26 @@ class CodeBlock:
 
 def code_blocks(text: str) -> tuple[CodeBlock, ...]:
     """Return the policy's blocks in a Markdown text, in order; one that is never closed ends with the text."""
-    found: list[CodeBlock] = []
-    fence = ""
-    start: int | None = None
-    indentation = 0
+    return tuple(block for info, block in fenced_blocks(text) if info == "bylaw")
+
+
+def fenced_blocks(text: str) -> tuple[tuple[str, CodeBlock], ...]:
+    """Return all fenced blocks of a Markdown text as `code_blocks`, each with the first word behind its fence."""
+    found: list[tuple[str, CodeBlock]] = []
+    fence = info = ""
+    start = indentation = 0
     for line in _LINE.finditer(text):
         match = _FENCE.match(line[0])
         if match is None:
             continue
         if not fence:
-            fence = match["mark"]
-            indentation = match.start("mark")
-            start = line.end() if match["info"] == "bylaw" else None
+            fence, info = match["mark"], match["info"]
+            start, indentation = line.end(), match.start("mark")
         elif match["mark"].startswith(fence) and not match["info"] and not match["rest"].strip():
-            if start is not None:
-                found.append(CodeBlock(start, line.start(), indentation))
-            fence, start = "", None
-    if fence and start is not None:
-        found.append(CodeBlock(start, len(text), indentation))
+            found.append((info, CodeBlock(start, line.start(), indentation)))
+            fence = ""
+    if fence:
+        found.append((info, CodeBlock(start, len(text), indentation)))
     return tuple(found)
 
 

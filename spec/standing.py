@@ -8,7 +8,8 @@ from typing import cast, get_args
 
 from bylaw.spec import ast, catalog
 from bylaw.spec.errors import Fix, Label
-from bylaw.spec.expression import BooleanExpression, conjunction, negate
+from bylaw.spec.expression import BooleanExpression
+from bylaw.spec.logic import conjunction, negate
 from bylaw.spec.regulator import Action, OnViolation, Waivability
 from bylaw.spec.scope import Messages, Scope, Unresolved
 from bylaw.spec.sentences import Sentences

@@ -29,7 +29,7 @@ _CLAUSES = words(
     "WHEN UNLESS BECAUSE SOURCE OVERRIDES WAIVABLE_BY WAIVABLE NOT_WAIVABLE ENFORCE ON_VIOLATION LIMIT PREFER VERDICT"
 )
 _SENTENCE_STARTS = words(
-    "when unless because source overrides waivable not enforce on limit prefer complies violates skips waived"
+    "when unless because source overrides waivable not on limit prefer complies violates skips waived"
 )
 _DECLARATIONS = words(
     "IMPORT_KIND LEVELS PARAM LEXICON SUITE CONCEPT_KIND DEFINE RULE EXCEPTION APPLY EXAMPLES TEST AT POLICY"

@@ -104,6 +104,15 @@ class Texts(Resolving):
                 return is_text or expression.text in SUBJECTS or expression.text == "it"
         return False
 
+    def is_fact(self, expression: ast.Expression) -> bool:
+        """Whether something is a fact, by its own name or through definitions. Raises Unresolved."""
+        if not isinstance(expression, (ast.Path, ast.Call)):
+            return False
+        inner = self.unfolded(expression)
+        if inner is not None:
+            return inner[0].is_fact(inner[1])
+        return isinstance(expression, ast.Path) and lookup.is_fact(expression)
+
     def literal_text(self, expression: ast.Expression) -> str | None:
         """The text that an expression spells out, directly or by name; None for anything else."""
         match expression:
@@ -118,14 +127,17 @@ class Texts(Resolving):
         return None
 
     # ------------------------------------------------------------------------------------------ what is looked for
-    def matchers(self, expression: ast.Expression) -> tuple[Matcher, ...]:
-        """What the policy spells out to look for: a text, a pattern, a list, a lexicon. Raises Unresolved."""
+    def matchers(self, expression: ast.Expression, *, repeats: bool = False) -> tuple[Matcher, ...]:
+        """What the policy spells out to look for: a text, a pattern, a list, a lexicon; each once, unless it `repeats`.
+
+        Raises Unresolved.
+        """
         found = self.looked_for(expression)
         if found.arguments:
             message = "a text that comes with the conversation can only be looked for by itself"
             note = "it can be neither counted nor part of a list that is counted, ordered or declared"
             raise self.messages.failure("P105", message, expression.span, notes=(note,))
-        return found.matchers
+        return found.matchers if repeats else tuple(dict.fromkeys(found.matchers))
 
     def looked_for(self, expression: ast.Expression) -> LookedFor:
         """What to look for. Raises Unresolved."""
@@ -140,8 +152,8 @@ class Texts(Resolving):
                     raise self.messages.failure("P105", message, expression.span)
                 each = [self.looked_for(item) for item in items]
                 return LookedFor(
-                    tuple(dict.fromkeys(matcher for found in each for matcher in found.matchers)),
-                    tuple(dict.fromkeys(argument for found in each for argument in found.arguments)),
+                    tuple(matcher for found in each for matcher in found.matchers),
+                    tuple(argument for found in each for argument in found.arguments),
                 )
             case ast.Part(ast.Quantifier.FIRST | ast.Quantifier.LAST) | ast.NthPart():
                 return LookedFor((), (self.text(expression),))

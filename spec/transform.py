@@ -121,7 +121,6 @@ class TreeBuilder(TermBuilder):
     cited_source = _prose(ast.CitedSource)
     overrides = _names(ast.Overrides)
     waivable_by = _names(ast.WaivableBy)
-    enforce_by = _names(ast.EnforceBy)
     waivable_implicitly = several(lambda _, span: ast.WaivableImplicitly(span))
     not_waivable = several(lambda _, span: ast.NotWaivable(span))
     violation_message = passed("message")

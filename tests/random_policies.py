@@ -41,6 +41,14 @@ FACTS: dict[str, tuple[FactValue, ...]] = {
 ALPHABET = "aAb .\n,é"
 
 
+MOSTLY = 0.9
+"""How often what is picked from the catalog has an automaton, so that most statements have one."""
+
+
+def _is_regular(predicate: catalog.Predicate) -> bool:
+    return predicate.language(Phrase("a") if predicate.takes_matchers else None) is not None
+
+
 class Writer:
     """Writes random expressions; `about` are the texts that they may be about."""
 
@@ -64,14 +72,18 @@ class Writer:
         return self.random.choice(self.about)
 
     def holds(self) -> BooleanExpression:
-        name = self.random.choice(catalog.names("predicates"))
+        names = catalog.names("predicates")
+        regular = tuple(name for name in names if _is_regular(catalog.predicate(name)))
+        name = self.random.choice(regular if self.random.random() < MOSTLY else names)
         if not catalog.predicate(name).takes_matchers:
             return Holds(name, self.subject())
         return Holds(name, self.subject(), self.matchers(), self.random.choice(("any", "all")))
 
     def counted(self) -> NumberExpression:
         if self.random.random() < 0.6:
-            return Count(self.random.choice(catalog.names("units")), self.subject())
+            names = catalog.names("units")
+            regular = tuple(name for name in names if catalog.unit(name).machine is not None)
+            return Count(self.random.choice(regular if self.random.random() < MOSTLY else names), self.subject())
         return Occurrences(self.random.choice(("contain", "mention")), self.subject(), self.matchers())
 
     def number(self, depth: int = 2) -> NumberExpression:

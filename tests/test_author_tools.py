@@ -5,21 +5,28 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from xml.etree.ElementTree import fromstring
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from bylaw.compiler.cases import Case, cases
 from bylaw.compiler.coverage import Coverage, coverage
-from bylaw.compiler.explain import explain
-from bylaw.compiler.pipeline import Compiled, compile_source
+from bylaw.compiler.explain import RuleExplanation, explain
+from bylaw.compiler.pipeline import Compiled, compile_file, compile_source
+from bylaw.runtime.audit.audit import audit
 from bylaw.runtime.cli import main
+from bylaw.runtime.record import to_json
+from bylaw.runtime.report import render_console, render_markdown
 from bylaw.runtime.report.constitution import constitution, to_html, to_markdown
+from bylaw.runtime.report.html import render_html
 from bylaw.spec.errors import PolicyError
 from bylaw.spec.source import Source
-from bylaw.spec.trace import FactValue, Message, Trace
+from bylaw.spec.trace import FactValue, Message, Trace, tool_call
 
 HOUSE = """
 levels root > system > user
@@ -187,7 +194,7 @@ def test_verb_explain(house: Path) -> None:
     assert "meta.mobile" in skipped
     undecided = run("explain", house, "--prompt", "hello", "--response", "1 2 3 4")[1]
     assert undecided.splitlines()[0] == "undecided"
-    data = json.loads(run("explain", house, "--prompt", "short", "--response", "1 2 3", *facts, "--json")[1])
+    data = json.loads(run("explain", house, "--prompt", "short", "--response", "1 2 3", *facts, "--format", "json")[1])
     assert data["rules"][0]["verdict"] == "complies"
     assert data["rules"][0]["clauses"][0]["said"][0]["near_miss"] is True
 
@@ -246,7 +253,263 @@ def test_an_unknown_condition_is_given_as_the_reason() -> None:
     assert (rule.verdict, rule.reason) == ("unscored", "the fact `meta.a` is not given")
 
 
+def explained(text: str, trace: Trace) -> RuleExplanation:
+    (rule,) = explain(compiled(text).require(), trace)
+    return rule
+
+
+@pytest.mark.parametrize(
+    ("sentence", "text", "near"),
+    [
+        ("must have at most 3 words", "a b c", True),
+        ("must have at most 3 words", "a b", False),
+        ("must have at least 3 words", "a b c", True),
+        ("must have at least 3 words", "a b c d", False),
+        ("must have fewer than 3 words", "a b", True),
+        ("must have fewer than 3 words", "a", False),
+        ("must have at most 50 words", "a " * 46, True),
+        ("must have at most 50 words", "a " * 45, False),
+        ("must have at most 3 words", "a b c d", True),
+        ("must have at most 3 words", "a b c d e", False),
+        ("must have no links", "a", False),
+        ("must have at most 0 links", "a", False),
+        ("average_word(response) must be at most 2.5", "aa aaa aa", True),
+        ("average_word(response) must be at most 2.5", "aa a", False),
+        ("must be json", "[]", False),
+    ],
+)
+def test_near_misses(sentence: str, text: str, near: bool) -> None:
+    rule = explained(f"rule r at user {{ {sentence} }}", Trace(()).answered(text.strip()))
+    assert [atom.is_near_miss for atom in rule.clauses[0].said] == [near]
+
+
+ESSAY = """
+rule brief at system { must have at most 3 words }
+rule essays at system { when meta.essay need not have at most 3 words }
+exception drafts to brief at system { because "Drafts grow." when meta.draft }
+"""
+
+
+def test_what_may_lift_an_undecided_rule_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "essay.bylaw"
+    path.write_text(ESSAY, encoding="utf-8")
+    asked = ("explain", path, "--prompt", "p", "--response", "1 2 3 4", "--given")
+    assert (
+        "the fact `meta.essay` is not given, so it is not known whether permission `essays` lifts the rule\n"
+        in run(*asked, "meta.draft=false")[1]
+    )
+    assert (
+        "the fact `meta.draft` is not given, so it is not known whether exception `drafts` lifts the rule: Drafts grow."
+        in run(*asked, "meta.essay=false")[1]
+    )
+    data = json.loads(run(*asked, "meta.essay=false", "--format", "json")[1])
+    assert data["rules"][0]["undecided_by"] == {"name": "drafts", "reason": "exception"}
+    assert run(*asked, "meta.essay=false", "--given", "meta.draft=false")[1].startswith("broken")
+
+
+def test_a_rule_that_waits_for_its_own_fact_blames_no_waiver() -> None:
+    text = """
+        rule brief at user { when meta.short must have at most 3 words }
+        exception drafts to brief at user { when meta.draft }
+    """
+    rule = explained(text, Trace((Message("user", "u"),)).answered("a"))
+    assert (rule.verdict, rule.reason, rule.open_waiver) == ("unscored", "the fact `meta.short` is not given", None)
+
+
+SUITE = """
+suite daily = ["first question", "second question"]
+rule few at user { limit response mentions "no" to at most 5% of responses over suite daily }
+rule seldom at user { limit response mentions "never" to at most 0% of responses over suite daily }
+"""
+
+
+@pytest.mark.parametrize("prompt", ["another", None])
+def test_a_limit_over_a_suite_names_the_suite(tmp_path: Path, prompt: str | None) -> None:
+    path = tmp_path / "suite.bylaw"
+    path.write_text(SUITE, encoding="utf-8")
+    asked = () if prompt is None else ("--prompt", prompt)
+    out = run("explain", path, "--response", "r", *asked)[1]
+    if prompt is not None:
+        assert out.count("the prompt is not in suite `daily`") == 2
+    assert "question" not in out
+    assert "this:" not in out
+
+
+def test_explain_names_other_files_actions_and_messages(tmp_path: Path) -> None:
+    (tmp_path / "house.bylaw").write_text('\n\nrule polite at user { must mention "please" }\n', encoding="utf-8")
+    path = tmp_path / "main.bylaw"
+    rule = """rule once at user {
+  call to pay must occur at most 1 times per conversation
+  on violation block with "Once."
+}
+rule harmless at user { call to pay must not mention "all" }
+"""
+    path.write_text(f"include house\n{rule}", encoding="utf-8")
+    calls = [{"type": "function", "function": {"name": "pay", "arguments": json.dumps({"sum": "all"})}}] * 2
+    row = [
+        {"role": "user", "content": "u"},
+        {"role": "assistant", "content": "", "tool_calls": calls},
+        {"role": "assistant", "content": "a"},
+    ]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"messages": row}), encoding="utf-8")
+    code, out, err = run("explain", path, "--transcript", rows)
+    assert (code, err) == (0, "")
+    lines = [line.strip() for line in out.splitlines()]
+    assert f'{tmp_path}/house.bylaw, line 3: must mention "please": violated' in lines
+    assert "line 3: call to pay must occur at most 1 times per conversation: violated" in lines
+    assert lines.count("message 2: call to pay (and 1 more)") == 2
+    assert 'on violation: block, saying "Once."' in lines
+    assert not [line for line in lines if line.startswith("would be kept if: call to pay")]
+    data = json.loads(run("explain", path, "--transcript", rows, "--rule", "once", "--format", "json")[1])["rules"][0]
+    assert data["on_violation"] == {"action": "block", "message": "Once."}
+    assert (data["clauses"][0]["path"], data["clauses"][0]["line"]) == (str(path), 3)
+
+
+# --------------------------------------------------------------------------------------------------------- findings
+def test_a_finding_about_an_event_shows_the_event() -> None:
+    program = compiled('rule r at user { call to pay must not mention "all" }').require()
+    said = (Message("user", "u"), tool_call("pay", {"sum": "all"}), Message("assistant", "the answer"))
+    record = audit(program, [Trace(said)], source="log", policy=Source("p", "rule r"))
+    (finding,) = record.terms[0].findings
+    assert (finding.event, finding.spans) == ("message 2: call to pay", ())
+    assert json.loads(to_json(record))["terms"][0]["findings"][0]["event"] == "message 2: call to pay"
+    printed = Console(width=80, record=True, file=StringIO())
+    render_console(record, printed)
+    for text in (printed.export_text(), render_markdown(record), render_html(record)):
+        assert "message 2: call to pay" in text
+        assert "the answer" not in text
+
+
+def test_a_finding_about_the_answer_has_no_event() -> None:
+    program = compiled('rule r at user { must not mention "all" }').require()
+    trace = Trace((Message("user", "u"),)).answered("take all of it")
+    (finding,) = audit(program, [trace], source="log", policy=Source("p", "rule r")).terms[0].findings
+    assert (finding.event, finding.spans) == (None, ((5, 8),))
+
+
 # ------------------------------------------------------------------------------------------------------ documents
+SHARED = """
+levels root > system > user
+param most : number = 5
+lexicon rude "rude words" = ["moron"] # of the region
+lexicon spare = ["never used"]
+define is_rude(t) as t mentions any of rude
+rule polite at system {
+  when prompt contains "?" # only then
+  response must not mention any of rude
+}
+rule few(limit: number, of_what: text = "x") "At most {limit}" {
+  when is_rude(prompt)
+  must have at most limit + most words
+  must not contain of_what
+}
+"""
+MAIN = """
+levels root > system > user
+include shared with most = 7
+apply shared.few(limit: 2 * 3) as short at system
+rule strict at root { must not contain "a" }
+rule with_an_a at system { must contain "a" }
+rule free at system { when meta.free need not contain "a" }
+rule list at system { when prompt contains "list" must have at least 2 bullets overrides short }
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / "shared.bylaw").write_text(SHARED, encoding="utf-8")
+    path = tmp_path / "main.bylaw"
+    path.write_text(MAIN, encoding="utf-8")
+    return path
+
+
+def test_a_document_shows_what_applied_and_included_rules_say(files: Path) -> None:
+    document = constitution(compile_file(files))
+    rules = {rule.name: rule for _, entries in document.levels for rule in entries}
+    short = rules["short"]
+    assert (short.title, short.origin) == ("At most 6", 'shared.few with limit = (2 * 3), of_what = "x"')
+    assert short.where == ("when shared.is_rude(prompt)",)
+    assert short.sentences == ("must have at most (2 * 3) + shared.most words", 'must not contain "x"')
+    polite = rules["shared.polite"]
+    assert polite.where == ('when prompt contains "?"',)
+    assert polite.sentences == ("response must not mention any of shared.rude",)
+    assert dict(document.words) == {
+        "shared.most": "param shared.most : number = 5, here 7",
+        "shared.rude": 'lexicon shared.rude "rude words" = ["moron"]',
+        "shared.is_rude": "define shared.is_rude(t) as t mentions any of shared.rude",
+    }
+
+
+def test_a_document_says_what_lifts_a_rule(files: Path) -> None:
+    document = constitution(compile_file(files))
+    rules = {rule.name: rule for _, entries in document.levels for rule in entries}
+    lifts = {name: [(each.how, each.name, each.level, each.where) for each in r.lifted_by] for name, r in rules.items()}
+    assert lifts["with_an_a"] == [
+        ("the permission", "free", "system", ("when meta.free",)),
+        ("a rule of a stronger level,", "strict", "root", ()),
+    ]
+    assert lifts["short"] == [("the rule that overrides it,", "list", "system", ('when prompt contains "list"',))]
+    assert lifts["strict"] == []
+    assert rules["free"].remarks == ("Lifts: with_an_a.",)
+    text = to_markdown(document)
+    assert "* Lifted by the permission `free` (at system): `when meta.free`." in text
+    assert "* Lifted by a rule of a stronger level, `strict` (at root) everywhere." in text
+    assert 'href="#rule-strict"' in to_html(document)
+
+
+def test_facts_and_arguments_are_written_as_people_write_them() -> None:
+    example = 'violates { given meta.a = true given meta.n = 2 user "u" assistant calls pay(sum: 40, now: false) }'
+    document = constitution(compiled(f'rule r at user {{ when meta.a call to pay must mention "x" {example} }}'))
+    (shown,) = document.levels[0][1][0].examples
+    assert (shown.facts, shown.turns[-1][1]) == (
+        ("meta.a = true", "meta.n = 2"),
+        "calls pay(sum: 40, now: false)",
+    )
+
+
+PROSE = """# Our house
+
+We <b>read</b> aloud.
+
+```bylaw
+policy our.house version "2" edition 1
+lexicon rude = ["moron"]
+```
+
+## Manners {#manners authority=guideline}
+
+```text
+# no heading
+```
+
+```bylaw
+rule polite "Be polite" at guideline {
+  should not mention any of rude
+}
+test "a day" {
+  user "u"
+  assistant "a"
+  expect complies
+}
+```
+
+The end."""
+
+
+def test_a_literate_policy_keeps_its_prose() -> None:
+    document = constitution(compile_source(Source.of("house.bylaw.md", PROSE)))
+    text = to_markdown(document)
+    at = [text.index(each) for each in ("# Our house", "We <b>read</b> aloud.", "Policy `our.house`, version 2.")]
+    at += [text.index(each) for each in ("* rude: `lexicon", "## Manners {#manners authority=guideline}")]
+    at += [text.index(each) for each in ("# no heading", "* Test: a day", "### Be polite", "The end.")]
+    assert at == sorted(at)
+    assert "```bylaw" not in text
+    assert "Rule `polite` at level guideline." in text
+    assert "Rules at level" not in text
+    assert "## Rules at level guideline" in to_markdown(replace(document, passages=()))
+
+
 def test_the_document_has_every_rule_reason_and_exception() -> None:
     document = constitution(compiled(HOUSE))
     ((level, (rule,)),) = document.levels

@@ -122,7 +122,7 @@ def test_a_score_is_a_quantity() -> None:
 
 def test_scores_of_what_is_known_are_settled_before_the_answer() -> None:
     program = compile_source(
-        Source.of("policy.bylaw", CONCEPTS + "rule r at user { when prompt is about boats must not express rude }")
+        Source.of("policy.bylaw", CONCEPTS + 'rule r at user { when prompt is about boats must contain "x" }')
     ).require()
     asked = (Message("user", "Are sails boats?"),)
     with pytest.raises(CannotSpecialise, match="no scorer has scored `boats`"):
@@ -130,6 +130,15 @@ def test_scores_of_what_is_known_are_settled_before_the_answer() -> None:
     assert specialise(program, Trace(asked, scores={("boats", "Are sails boats?"): 0.1})) == ()
     (left,) = specialise(program, Trace(asked, scores={("boats", "Are sails boats?"): 0.9}))
     assert left.condition is None
+
+
+@pytest.mark.parametrize(
+    "sentence", ["must not express rude", "should not express rude", "when response is rude must be empty"]
+)
+def test_an_answer_that_nobody_scores_is_not_written_on_a_guess(sentence: str) -> None:
+    program = compile_source(Source.of("policy.bylaw", CONCEPTS + f"rule r at user {{ {sentence} }}")).require()
+    with pytest.raises(CannotSpecialise, match="nothing scores `rude` while an answer is written"):
+        specialise(program, Trace((Message("user", "Hello"),)))
 
 
 # ------------------------------------------------------------------------ functions, quotations, languages, schemas

@@ -1,8 +1,6 @@
 """The conformance suite: cases as YAML under tests/conformance, which another implementation can run as well.
 
-The format is described in tests/conformance/README.md. A file that breaks it fails here, loudly. What is not there yet
-(P901) is listed in tests/conformance/KNOWN_GAPS.txt: exactly those cases have to fail in that way, so that the
-list can only become shorter.
+The format is described in tests/conformance/README.md. A file that breaks it fails here, loudly.
 """
 
 from __future__ import annotations
@@ -178,11 +176,6 @@ def all_cases() -> list[tuple[str, Case, Mapping[str, Any]]]:
 
 
 CASES = all_cases()
-KNOWN_GAPS = tuple(
-    line.split()[0]
-    for line in (FOLDER / "KNOWN_GAPS.txt").read_text(encoding="utf-8").splitlines()
-    if line.strip() and not line.startswith("#")
-)
 
 
 # ------------------------------------------------------------------------------------------------------- running cases
@@ -249,19 +242,9 @@ def _value(term: TermScore) -> float | None:
     return None if term.value is None else round(term.value, 6)
 
 
-def is_gap(case: Case) -> bool:
-    """Whether the policy uses what this version refuses as not supported yet."""
-    return any(diagnostic.code == "P901" for diagnostic in compiled(case).diagnostics)
-
-
 # --------------------------------------------------------------------------------------------------------------- tests
 @pytest.mark.parametrize(("name", "case"), [each[:2] for each in CASES], ids=[each[0] for each in CASES])
 def test_case(name: str, case: Case) -> None:
-    if name in KNOWN_GAPS:
-        assert is_gap(case), f"{name} is supported now: take it out of KNOWN_GAPS.txt"
-        expected, found = outcome(case)
-        assert expected != found, f"{name} passes: take it out of KNOWN_GAPS.txt"
-        pytest.xfail("a known gap")
     expected, found = outcome(case)
     assert found == expected, case.get("note", "")
 
@@ -279,11 +262,6 @@ def test_both_verdicts_are_expected_of_every_type() -> None:
         if "type" in file:
             expected.setdefault(file["type"], set()).add(case["expect"])
     assert all({"complies", "violates"} <= verdicts for verdicts in expected.values())
-
-
-def test_gaps_are_cases() -> None:
-    assert set(KNOWN_GAPS) <= {name for name, _, _ in CASES}
-    assert list(KNOWN_GAPS) == sorted(set(KNOWN_GAPS))
 
 
 def test_the_table_of_differences_is_complete() -> None:

@@ -105,7 +105,7 @@ def test_the_random_policies_have_every_kind_of_node() -> None:
     nodes = {value for name in ast.__all__ if isinstance(value := getattr(ast, name), type)}
     missing = {node for node in nodes if issubclass(node, ast.Node)} - {ast.Node}
     generator = random.Random(5)
-    for number in range(3000):
+    for number in range(12_000):
         text = policy(generator) if number % 10 == 0 else declaration(generator)
         missing -= {type(node) for node in ast.walk(parse(Source("p", text)).require())}
         if not missing:

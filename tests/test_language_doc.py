@@ -8,29 +8,80 @@ from typing import Any
 
 import pytest
 
-from bylaw.compiler.pipeline import compile_source
+from bylaw.compiler.pipeline import compile_file, compile_source
 from bylaw.compiler.program import RewardProgram, RewardTerm, from_json, to_json
-from bylaw.spec import catalog
+from bylaw.spec import ast, catalog
 from bylaw.spec.errors import CODES, render
+from bylaw.spec.parser import parse
 from bylaw.spec.source import Source
 
 ROOT = Path(__file__).parents[1]
 LANGUAGE = (ROOT / "spec" / "LANGUAGE.md").read_text(encoding="utf-8")
 IR = (ROOT / "compiler" / "IR.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```bylaw(?: error=(P\d+))?\n(.*?)^```$", LANGUAGE, re.MULTILINE | re.DOTALL)
+DOCUMENTS = re.findall(r"^````markdown(?: (error|warning)=(P\d+))?\n(.*?)^````$", LANGUAGE, re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^```bylaw(?: (error|warning)=(P\d+))?\n(.*?)^```$", LANGUAGE, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize(("code", "text"), BLOCKS)
-def test_block(code: str, text: str) -> None:
-    source = Source.of("LANGUAGE.bylaw", text)
+@pytest.mark.parametrize(
+    ("name", "severity", "code", "text"),
+    [*(("LANGUAGE.bylaw", *block) for block in BLOCKS), *(("LANGUAGE.bylaw.md", *block) for block in DOCUMENTS)],
+)
+def test_block(name: str, severity: str, code: str, text: str) -> None:
+    source = Source.of(name, text)
     compiled = compile_source(source)
     shown = "\n".join(render(diagnostic, source) for diagnostic in compiled.diagnostics)
-    assert {diagnostic.code for diagnostic in compiled.diagnostics} == ({code} if code else set()), shown
-    assert compiled.ok is not bool(code)
+    found = {(diagnostic.severity.value, diagnostic.code) for diagnostic in compiled.diagnostics}
+    assert found == ({(severity, code)} if code else set()), shown
+    assert compiled.ok is (severity != "error")
 
 
 def test_every_fence_is_run() -> None:
-    assert LANGUAGE.count("```bylaw") == len(BLOCKS) > 10
+    assert LANGUAGE.count("```bylaw") == len(BLOCKS) > 40
+
+
+def test_what_needs_other_files_works_beside_them(tmp_path: Path) -> None:
+    files = {
+        "house/base.bylaw": "rule no_cards at system { must not contain /[0-9]{16}/ }",
+        "words/brands.txt": "# ours\nSeabreeze\n/Sea(gull)?s/i\n",
+        "prompts.jsonl": '{"prompt": "When do you open?"}\n',
+        "main.bylaw": "\n".join(re.findall(r"^```text\n(.*?)^```$", LANGUAGE, re.MULTILINE | re.DOTALL)),
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    compiled = compile_file(tmp_path / "main.bylaw")
+    assert compiled.ok, [render(each, compiled.source) for each in compiled.diagnostics]
+    assert [term.id for term in compiled.require().terms] == ["base.no_cards"]
+
+
+def test_every_construct_is_shown() -> None:
+    shown: set[type] = set()
+    for text in re.findall(r"^```(?:bylaw[^\n]*|text)\n(.*?)^```$", LANGUAGE, re.MULTILINE | re.DOTALL):
+        parsed = parse(Source.of("LANGUAGE.bylaw", text))
+        if parsed.is_ok:
+            shown |= {type(node) for node in ast.walk(parsed.module)}
+    constructs = {each for each in vars(ast).values() if isinstance(each, type) and issubclass(each, ast.Node)}
+    assert {each.__name__ for each in constructs - shown} == {"Node"}
+
+
+def test_the_contents_name_every_section() -> None:
+    sections = re.findall(r"^## (.+)$", LANGUAGE, re.MULTILINE)
+    listed = re.findall(r"^- \[(.+)\]\(#(.+)\)$", LANGUAGE, re.MULTILINE)
+    assert listed == [(title, anchor(title)) for title in sections if title != "Contents"]
+
+
+def test_links_lead_somewhere() -> None:
+    anchors = {anchor(title) for title in re.findall(r"^#+ (.+)$", LANGUAGE, re.MULTILINE)}
+    prose = re.sub(r"`[^`\n]*`", "", TABLE.sub("", LANGUAGE))
+    for path, place in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", prose):
+        assert (ROOT / "spec" / path).exists(), path
+        assert path or place in anchors, place
+
+
+def anchor(title: str) -> str:
+    """The anchor that a heading gets where Markdown is shown."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -122,6 +173,14 @@ def test_groups_name_each_entry_once() -> None:
         listed = " ".join(groups.values()).split()
         assert len(listed) == len(set(listed))
         assert set(listed) <= set(catalog.names(kind))
+
+
+def test_the_changelog_counts_the_catalog() -> None:
+    changes = (ROOT / "spec" / "CHANGELOG.md").read_text(encoding="utf-8")
+    counted = re.findall(r"^- (\d+) (things can be counted|things can be said|functions)", changes, re.MULTILINE)
+    assert [int(number) for number, _ in counted] == [
+        len(catalog.names(kind)) for kind in ("units", "predicates", "functions")
+    ]
 
 
 # --------------------------------------------------------------------------------------------------------------- IR

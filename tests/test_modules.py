@@ -53,7 +53,8 @@ def check(folder: Path, main: str, **others: str) -> Compiled:
 
 
 def codes(compiled: Compiled) -> list[str]:
-    return [diagnostic.code for diagnostic in compiled.diagnostics]
+    """All codes but that of what nothing uses (P605), since these policies are as short as can be."""
+    return [diagnostic.code for diagnostic in compiled.diagnostics if diagnostic.code != "P605"]
 
 
 def sound(compiled: Compiled) -> Compiled:

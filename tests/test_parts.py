@@ -7,7 +7,8 @@ from bylaw.compiler.pipeline import compile_source
 from bylaw.compiler.program import RewardTerm
 from bylaw.compiler.specialise import specialise
 from bylaw.spec import catalog
-from bylaw.spec.expression import EachPart, Holds, MessageText, Not, PartOf, Phrase, TextConstant, negate
+from bylaw.spec.expression import EachPart, Holds, MessageText, Not, PartOf, Phrase, TextConstant
+from bylaw.spec.logic import negate
 from bylaw.spec.source import Source
 from bylaw.spec.trace import Message, Trace
 

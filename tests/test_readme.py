@@ -5,12 +5,17 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
+import yaml
+from click.testing import CliRunner
 from rich.console import Console
 
 from bylaw.compiler.pipeline import compile_file, compile_source
+from bylaw.runtime.cli import main
 from bylaw.runtime.record import RunRecord, run_from_json
 from bylaw.runtime.report import render_console, render_picture
 from bylaw.spec.source import Source
@@ -87,6 +92,43 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str], monke
     monkeypatch.chdir(ROOT)
     exec(compile(found.group(1), "README.md", "exec"), {})
     assert capsys.readouterr().out == "violated\n"
+
+
+@pytest.mark.parametrize("name", ["explain", "coverage"])
+def test_the_output_of_a_command_is_what_it_prints(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    command = shlex.split(block(name).replace("\\\n", " "))
+    assert command[0] == "bylaw"
+    done = CliRunner().invoke(main, command[1:])
+    assert done.exit_code == 0
+    if request.config.getoption("--update-golden"):
+        page = (ROOT / "README.md").read_text(encoding="utf-8")
+        opened = f"<!-- {name}-output -->\n```text\n"
+        start = page.index(opened) + len(opened)
+        changed = page[:start] + done.stdout + page[page.index("```", start) :]
+        (ROOT / "README.md").write_text(changed, encoding="utf-8")
+        return
+    assert block(f"{name}-output") == done.stdout
+
+
+def test_the_commands_for_authors_are_commands() -> None:
+    named = set(re.findall(r"^\| `bylaw (\w+)", README, re.MULTILINE))
+    assert named
+    assert named <= set(main.list_commands(click.Context(main)))
+
+
+def test_the_kinds_of_imports_are_these() -> None:
+    from bylaw.compiler import importers
+
+    table = README[README.index("| kind |") :].partition("\n\n")[0]
+    assert sorted(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) == list(importers.kinds())
+
+
+def test_the_hooks_of_the_readme_are_those_of_the_repository() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    assert all(f"`{hook['id']}`" in README for hook in hooks)
 
 
 def test_links_lead_somewhere() -> None:

@@ -33,8 +33,8 @@ from bylaw.spec.expression import (
     Phrase,
     Rank,
     TextConstant,
-    walk,
 )
+from bylaw.spec.logic import walk
 from bylaw.spec.trace import Message, Trace
 
 SHORT = ["".join(letters) for length in range(4) for letters in itertools.product("aAb .", repeat=length)]

@@ -20,15 +20,17 @@ from bylaw.spec.expression import (
     Or,
     Phrase,
     Regex,
-    same,
 )
+from bylaw.spec.logic import same
 from bylaw.spec.regulator import Regulator
 from bylaw.spec.source import Source
 
 CASES = sorted((Path(__file__).parent / "golden" / "diagnostics").glob("P*.bylaw"))
 # The codes of resolving and analysing; those of syntax, P0xx and P201 to P203, belong to the parser.
 IN_SEVERAL_FILES = ("P114", "P115", "P116")
-CODES_HERE = [c for c in CODES if (c[1] in "1345" and c not in IN_SEVERAL_FILES) or c in ("P204", "P205", "P206", "P207", "P208", "P901")]
+CODES_HERE = [
+    c for c in CODES if (c[1] in "1345" and c not in IN_SEVERAL_FILES) or c in ("P204", "P205", "P206", "P207", "P208")
+]
 RESPONSE = MessageText("response")
 
 

@@ -355,3 +355,21 @@ def test_a_call_that_cannot_be_read_is_named(tmp_path, message, words):
         return
     assert len(read.traces) == 1
     assert words in read.problems[0].message
+
+
+def test_facts_of_the_user_the_session_and_the_request(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    row = {
+        "prompt": "a",
+        "response": "b",
+        "user": {"vip": True, "plan": {"name": "x"}},
+        "session.region": "eu",
+        "request": 3,
+    }
+    path.write_text(json.dumps(row), encoding="utf-8")
+    (trace,) = read_transcripts(path).traces
+    expected = {"user.vip": True, "user.plan.name": "x", "session.region": "eu", "meta.request": 3}
+    assert dict(trace.facts) == expected
+    table = tmp_path / "rows.csv"
+    table.write_text("prompt,response,user.vip,topic\na,b,true,x\n", encoding="utf-8")
+    assert dict(read_transcripts(table).traces[0].facts) == {"user.vip": "true", "meta.topic": "x"}

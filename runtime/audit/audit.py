@@ -139,7 +139,8 @@ def _tally(
 
 def _finding(found: TermScore, trace: Trace, number: int) -> Finding:
     spans = tuple((extent.start, extent.end) for extent in found.evidence)
-    return Finding(trace.id or f"transcript {number}", trace.text("prompt") or "", trace.response or "", spans)
+    source = trace.id or f"transcript {number}"
+    return Finding(source, trace.text("prompt") or "", trace.response or "", spans, found.reason)
 
 
 # ------------------------------------------------------------------------------------------------------ summarising

@@ -6,11 +6,20 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from bylaw.runtime.audit.inputs import ColumnNames, Limits, Unreadable, quote, quote_all, require_text, suggestion
+from bylaw.runtime.audit.inputs import (
+    ColumnNames,
+    Limits,
+    Unreadable,
+    fact_name,
+    quote,
+    quote_all,
+    require_text,
+    suggestion,
+)
 from bylaw.runtime.audit.tool_calls import LARGEST, make_call, make_output, read_calls
+from bylaw.spec.scope import FACT_ROOTS
 from bylaw.spec.trace import ROLES, FactValue, Message, Trace
 
-_META = "meta"
 _MESSAGES = "messages"
 
 
@@ -157,16 +166,17 @@ def _columns(data: Mapping[str, Any], columns: ColumnNames, answered: bool) -> t
 
 # ------------------------------------------------------------------------------------------------------------ facts
 def _facts(data: Mapping[str, Any], used: set[str], limits: Limits) -> tuple[dict[str, FactValue], tuple[str, ...]]:
-    """Every key that is no message as a fact below `meta`, and what could not become one."""
+    """Every key that is no message as a fact, and what could not become one: `meta`, `user`, `session` and `request`
+    hold facts of their own, any other key is one below `meta`."""
     facts: dict[str, FactValue] = {}
     left_out: list[str] = []
     for key, value in data.items():
         if key in used:
             continue
-        if key == _META and isinstance(value, dict):
-            _flatten(_META, value, limits.fact_depth, facts, left_out)
+        if key in FACT_ROOTS and isinstance(value, dict):
+            _flatten(key, value, limits.fact_depth, facts, left_out)
         else:
-            _flatten(f"{_META}.{key}", value, limits.fact_depth - 1, facts, left_out)
+            _flatten(fact_name(key), value, limits.fact_depth - 1, facts, left_out)
     return facts, tuple(left_out)
 
 

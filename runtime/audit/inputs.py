@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from bylaw.runtime.record import InputProblem
 from bylaw.spec.errors import visible
+from bylaw.spec.scope import FACT_ROOTS
 from bylaw.spec.trace import Trace
 
 _QUOTED_CHARACTERS = 60
@@ -29,7 +30,7 @@ class Unreadable(TranscriptError):
 
 @dataclass(frozen=True, slots=True)
 class ColumnNames:
-    """Which columns (keys, in JSON lines) hold the texts; every other one becomes the fact `meta.<column>`.
+    """Which columns (keys, in JSON lines) hold the texts; every other one becomes a fact, as `fact_name` says.
 
     Without a name for it, the system message is what stands in `system`, where there is such a column. `id` names a
     transcript in findings and is optional too.
@@ -61,6 +62,12 @@ class Transcripts:
 
     traces: tuple[Trace, ...]
     problems: tuple[InputProblem, ...]
+
+
+def fact_name(column: str) -> str:
+    """The fact that a column (a key, in JSON lines) gives: `user.vip` as it is, `topic` as `meta.topic`."""
+    root, dot, rest = column.partition(".")
+    return column if dot and rest and root in FACT_ROOTS else f"meta.{column}"
 
 
 def quote(text: str) -> str:

@@ -13,6 +13,7 @@ from bylaw.runtime.audit.inputs import (
     Lines,
     TranscriptError,
     Unreadable,
+    fact_name,
     quote,
     quote_all,
     suggestion,
@@ -98,7 +99,7 @@ def _header(fields: Sequence[str], columns: ColumnNames, shown: str, answered: b
             raise TranscriptError(f"{quote(shown)} has no column {quote(name)}; {known}")
     index = {name: position for position, name in enumerate(names)}
     used = {columns.response, *(name for _, name in wanted)}
-    facts = tuple((f"meta.{name}", index[name]) for name in names if name not in used)
+    facts = tuple((fact_name(name), index[name]) for name in names if name not in used)
     return _Header(names, tuple((role, index[name]) for role, name in wanted), facts, index.get(columns.id))
 
 

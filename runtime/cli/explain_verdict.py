@@ -12,11 +12,15 @@ import click
 
 from bylaw.runtime.cli.paths import PolicyPath
 from bylaw.runtime.cli.shared import UNUSABLE, compile_or_exit, fail
+from bylaw.spec.errors import place
+from bylaw.spec.source import Span
 from bylaw.spec.trace import FactValue, Message, Trace
 
 if TYPE_CHECKING:
     from bylaw.compiler.explain import Atom, ClauseExplanation, RuleExplanation
     from bylaw.compiler.pipeline import Compiled
+    from bylaw.compiler.program import Waiver
+    from bylaw.spec.expression import Extent
 
 HEADINGS: Mapping[str, str] = {
     "violates": "broken",
@@ -36,7 +40,14 @@ HEADINGS: Mapping[str, str] = {
 @click.option("--transcript", type=click.Path(), help="Take the conversation from a file of transcripts instead.")
 @click.option("--row", type=click.IntRange(1), default=1, show_default=True, help="Which one of the file, from 1.")
 @click.option("--rule", "only", multiple=True, help="Explain this rule only; may be repeated.")
-@click.option("--json", "is_json", is_flag=True, help="Print JSON instead.")
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print the explanation.",
+)
 def command(
     rules: str,
     prompt: str | None,
@@ -46,12 +57,12 @@ def command(
     transcript: str | None,
     row: int,
     only: tuple[str, ...],
-    is_json: bool,
+    output: str,
 ) -> None:
     """Explain what a policy says of one conversation: each rule, in force or not, with the reason.
 
-    For every broken sentence the place in the answer is shown, and what alone would have changed the verdict. Exit code
-    0 however the verdicts come out, 1 when the policy is not sound, 2 for unusable input.
+    For every broken sentence the place in the answer or the message is shown, and what alone would have changed the
+    verdict. Exit code 0 however the verdicts come out, 1 when the policy is not sound, 2 for unusable input.
     """
     from bylaw.compiler.explain import explain
 
@@ -71,7 +82,7 @@ def command(
             f"there is no rule called {', '.join(f'`{name}`' for name in sorted(unknown))} that decides anything",
             UNUSABLE,
         )
-    click.echo(_as_json(found, compiled) if is_json else _as_text(found, compiled, trace))
+    click.echo(_as_json(found, compiled) if output == "json" else _as_text(found, compiled, trace))
 
 
 def _fact(given: str) -> tuple[str, FactValue]:
@@ -116,36 +127,57 @@ def _rule(found: RuleExplanation, compiled: Compiled, trace: Trace) -> Iterator[
         yield f"    lifted by {found.waiver.reason} `{found.waiver.by}`{_because(found.waiver.by, compiled)}"
         return
     if found.reason is not None:
-        yield f"    {found.reason}"
+        yield f"    {found.reason}{_what_is_open(found.open_waiver, compiled)}"
     for clause in found.clauses:
         if found.verdict == "skips":
             yield from _why_it_skips(clause, compiled)
             return  # the sentences of a rule share its condition
         yield from _clause(clause, compiled, trace)
+    action = found.clauses[0].term.action if found.verdict == "violates" else None
+    if action is not None:
+        message = found.clauses[0].term.action_message
+        saying = "" if message is None else f", saying {_quoted(message)}"
+        yield f"    on violation: {action}{saying}"
+
+
+def _what_is_open(waiver: Waiver | None, compiled: Compiled) -> str:
+    if waiver is None:
+        return ""
+    return f", so it is not known whether {waiver.reason} `{waiver.by}` lifts the rule{_because(waiver.by, compiled)}"
 
 
 def _why_it_skips(clause: ClauseExplanation, compiled: Compiled) -> Iterator[str]:
     deciding = [atom for atom in clause.where if atom.decides] or list(clause.where)
     for atom in deciding:
-        yield f"    {_words(atom, compiled)}: {_value(atom)}"
+        if atom.is_suite:
+            yield f"    {_suite(clause, compiled, atom.value)}"
+        else:
+            yield f"    {_words(atom, compiled)}: {_value(atom)}"
+
+
+def _suite(clause: ClauseExplanation, compiled: Compiled, is_in: bool | None) -> str:
+    """Whether the prompt is one of those that a limit is about; they may be thousands."""
+    assert compiled.regulators is not None
+    named = {each.id: each.suite for each in compiled.regulators.regulators}
+    verb = "may be" if is_in is None else "is" if is_in else "is not"
+    return f"the prompt {verb} in suite `{clause.term.suite or named.get(clause.term.id)}`"
 
 
 def _clause(clause: ClauseExplanation, compiled: Compiled, trace: Trace) -> Iterator[str]:
-    source, score = compiled.source, clause.score
-    line, _ = source.position(clause.term.extent.start)
-    words = " ".join(source.text[clause.term.extent.start : clause.term.extent.end].split())
-    yield f"    line {line}: {words}: {score.verdict}"
+    score = clause.score
+    yield f"    {_place(clause, compiled)}: {_text(clause.term.extent, compiled)}: {score.verdict}"
     if score.reason is not None:
         yield f"      {score.reason}"
     response = trace.response or ""
-    for place in score.evidence:
-        text = response[place.start : place.end]
+    for found in score.evidence:
+        text = response[found.start : found.end]
         if text and len(text) < len(response):
             shown = text if len(text) <= 60 else text[:60] + "..."
-            quoted = json.dumps(shown, ensure_ascii=False)
-            yield f"      characters {place.start + 1} to {place.end} of the answer: {quoted}"
+            yield f"      characters {found.start + 1} to {found.end} of the answer: {_quoted(shown)}"
     for atom in clause.said:
         if score.verdict == "violated" and atom.decides:
+            if atom.is_event and score.reason is not None:
+                continue  # the message above is what would have to be otherwise
             wanted = "if not" if atom.value else "if"
             yield f"      would be kept {wanted}: {_words(atom, compiled)} ({_value(atom)})"
         elif score.verdict == "satisfied" and atom.is_near_miss:
@@ -155,7 +187,21 @@ def _clause(clause: ClauseExplanation, compiled: Compiled, trace: Trace) -> Iter
 def _words(atom: Atom, compiled: Compiled) -> str:
     if atom.extent is None:
         return f"`{atom.fact}`" if atom.fact is not None else "this"
-    return " ".join(compiled.source.text[atom.extent.start : atom.extent.end].split())
+    return _text(atom.extent, compiled)
+
+
+def _text(extent: Extent, compiled: Compiled) -> str:
+    return " ".join(compiled.source.text[extent.start : extent.end].split())
+
+
+def _place(clause: ClauseExplanation, compiled: Compiled) -> str:
+    """The line of a sentence, with the file where it is not that of the policy."""
+    path, where = place(compiled.source, Span(clause.term.extent.start, clause.term.extent.end))
+    return f"line {where.line}" if path == compiled.source.path else f"{path}, line {where.line}"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _value(atom: Atom) -> str:
@@ -178,33 +224,40 @@ def _as_json(found: list[RuleExplanation], compiled: Compiled) -> str:
 
 
 def _rule_data(found: RuleExplanation, compiled: Compiled) -> dict[str, Any]:
-    waiver = found.waiver
+    term = found.clauses[0].term
     return {
         "rule": found.rule,
         "level": found.level,
         "verdict": found.verdict,
         "reason": found.reason,
-        "waived_by": None if waiver is None else {"name": waiver.by, "reason": waiver.reason},
+        "waived_by": _waiver_data(found.waiver),
+        "undecided_by": _waiver_data(found.open_waiver),
+        "on_violation": None if term.action is None else {"action": term.action, "message": term.action_message},
         "clauses": [_clause_data(clause, compiled) for clause in found.clauses],
     }
 
 
+def _waiver_data(waiver: Waiver | None) -> dict[str, str] | None:
+    return None if waiver is None else {"name": waiver.by, "reason": waiver.reason}
+
+
 def _clause_data(clause: ClauseExplanation, compiled: Compiled) -> dict[str, Any]:
-    line, _ = compiled.source.position(clause.term.extent.start)
+    path, where = place(compiled.source, Span(clause.term.extent.start, clause.term.extent.end))
     return {
         "term": clause.term.id,
-        "line": line,
+        "path": path,
+        "line": where.line,
         "verdict": str(clause.score.verdict),
         "reason": clause.score.reason,
-        "evidence": [[place.start, place.end] for place in clause.score.evidence],
-        "said": [_atom_data(atom, compiled) for atom in clause.said],
-        "where": [_atom_data(atom, compiled) for atom in clause.where],
+        "evidence": [[found.start, found.end] for found in clause.score.evidence],
+        "said": [_atom_data(atom, clause, compiled) for atom in clause.said],
+        "where": [_atom_data(atom, clause, compiled) for atom in clause.where],
     }
 
 
-def _atom_data(atom: Atom, compiled: Compiled) -> dict[str, Any]:
+def _atom_data(atom: Atom, clause: ClauseExplanation, compiled: Compiled) -> dict[str, Any]:
     return {
-        "words": _words(atom, compiled),
+        "words": _suite(clause, compiled, True) if atom.is_suite else _words(atom, compiled),
         "value": atom.value,
         "reason": atom.reason,
         "decides": atom.decides,

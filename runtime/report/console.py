@@ -124,7 +124,16 @@ def _print_findings(terms: Sequence[TermAudit], console: Console) -> None:
         _say(console, f"{term.location}: {term.clause}", "bold")
         for finding in term.findings:
             _say(console, f"  {finding.source}", "dim")
-            console.print(_marked(finding.response, finding.spans, console), soft_wrap=False)
+            if finding.event is not None:
+                console.print(_indented(finding.event, console), highlight=False)
+            if finding.event is None or finding.spans:
+                console.print(_marked(finding.response, finding.spans, console), soft_wrap=False)
+
+
+def _indented(words: str, console: Console) -> Text:
+    from rich.text import Text
+
+    return Text(f"    {_fit(one_line(words), console)}")
 
 
 def _print_problems(problems: Sequence[InputProblem], console: Console) -> None:

@@ -302,14 +302,12 @@ def _findings(terms: Sequence[TermAudit]) -> list[str]:
 
 
 def _finding(finding: Finding) -> list[str]:
-    return [
-        f"{escape(finding.source)}, prompt:",
-        "",
-        *_quoted(finding.prompt, ()),
-        "answer:",
-        "",
-        *_quoted(finding.response, finding.spans),
-    ]
+    lines = [f"{escape(finding.source)}, prompt:", "", *_quoted(finding.prompt, ())]
+    if finding.event is not None:
+        lines += [f"broken by {escape(finding.event)}", ""]
+    if finding.event is None or finding.spans:
+        lines += ["answer:", "", *_quoted(finding.response, finding.spans)]
+    return lines
 
 
 def _problems(problems: Sequence[InputProblem]) -> list[str]:
