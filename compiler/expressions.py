@@ -34,6 +34,7 @@ from bylaw.spec.expression import (
     Count,
     EachEvent,
     EachPart,
+    EventAt,
     EventCount,
     EventSelector,
     Fact,
@@ -250,9 +251,22 @@ def text_in(expression: TextExpression, here: Situation) -> str | Unknown:
         case PartOf(unit, index, subject):
             text = text_in(subject, here)
             return text if isinstance(text, Unknown) else part_of(unit, index, text)
+        case EventAt(selector, index):
+            return _event_at(selector, index, here)
         case TextCall(function, arguments):
             result = _call(function, arguments, here)
             return result if isinstance(result, Unknown) else str(result)
+
+
+def _event_at(selector: EventSelector, index: int, here: Situation) -> str | Unknown:
+    """The text of one event; the empty text where there is no such event."""
+    statuses = found(selector, here).statuses
+    unknown = next((status for status in statuses if isinstance(status, Unknown)), None)
+    if unknown is not None:
+        return unknown
+    places = [place for place, status in enumerate(statuses) if status]
+    place = index - 1 if index > 0 else len(places) + index
+    return here.trace.messages[places[place]].content if 0 <= place < len(places) else ""
 
 
 def part_of(unit: str, index: int, text: str) -> str:

@@ -29,6 +29,7 @@ from bylaw.spec.expression import (
     Count,
     EachEvent,
     EachPart,
+    EventAt,
     EventCount,
     EventSelector,
     Expression,
@@ -324,6 +325,8 @@ class _Partial:
                 return Continued("".join(message.content + "\n" for message in self.here.trace.messages))
             case MessageText("it") if self.it == "answer":
                 return MessageText("response")
+            case EventAt(_, index):
+                return self._event_at(index)
             case PartOf():
                 return replace(expression, subject=self._text(expression.subject))
             case TextCall(_, arguments):
@@ -331,6 +334,14 @@ class _Partial:
             case Fact(path):
                 raise _Missing(f"an answer has no `{path}`")
         return expression
+
+    def _event_at(self, index: int) -> TextExpression:
+        """A message by its number, where the answer is the last one."""
+        said = [message.content for message in self.here.trace.messages if message.kind == "message"]
+        place = index - 1 if index > 0 else len(said) + 1 + index
+        if place == len(said):
+            return MessageText("response")
+        return TextConstant(said[place] if 0 <= place < len(said) else "")
 
     def _arguments(
         self, arguments: tuple[TextExpression | NumberExpression, ...]

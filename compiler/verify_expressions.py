@@ -16,6 +16,7 @@ from bylaw.spec.expression import (
     Count,
     EachEvent,
     EachPart,
+    EventAt,
     EventCount,
     EventSelector,
     Expression,
@@ -63,7 +64,9 @@ def expression_problems(expression: Expression) -> Iterator[str]:
             yield "a number is not finite"
         case ConceptScore(concept):
             yield from _concept_problems(concept)
-        case EachEvent(_, selector) | EventCount(selector) | Neighbour(_, selector):
+        case EventAt(_, index) if index == 0:
+            yield "events are counted from 1, or from -1 backwards"
+        case EachEvent(_, selector) | EventCount(selector) | Neighbour(_, selector) | EventAt(selector):
             yield from _selector_problems(selector)
         case TextCall(name, arguments) | NumberCall(name, arguments) | BooleanCall(name, arguments):
             result = {TextCall: "text", NumberCall: "number", BooleanCall: "boolean"}[type(expression)]

@@ -126,7 +126,19 @@ class TextCall(Node):
     op: Literal["text_call"] = "text_call"
 
 
-TextExpression: TypeAlias = MessageText | Fact | TextConstant | Continued | PartOf | TextCall
+@dataclass(frozen=True, eq=False, repr=False)
+class EventAt(Node):
+    """The text of one event of the conversation: `index` counts from 1, below zero from the end.
+
+    An event that is not there is the empty text.
+    """
+
+    selector: EventSelector
+    index: int
+    op: Literal["event_at"] = "event_at"
+
+
+TextExpression: TypeAlias = MessageText | Fact | TextConstant | Continued | PartOf | TextCall | EventAt
 
 
 # --------------------------------------------------------------------------------------------- concepts and events

@@ -19,6 +19,7 @@ from bylaw.spec.expression import (
     Count,
     EachEvent,
     EachPart,
+    EventAt,
     EventCount,
     EventSelector,
     Expression,
@@ -64,7 +65,7 @@ def children(expression: Expression) -> tuple[Expression, ...]:
             return (subject, item)
         case EachEvent(_, selector, item):
             return (item,) if selector.where is None else (item, selector.where)
-        case Neighbour(_, selector) | EventCount(selector):
+        case Neighbour(_, selector) | EventCount(selector) | EventAt(selector):
             return () if selector.where is None else (selector.where,)
         case _:
             return ()
@@ -101,7 +102,7 @@ def reads_context(expression: Expression) -> bool:
 def selectors(expression: Expression) -> tuple[EventSelector, ...]:
     """The events that an expression itself goes through or counts, apart from what is inside it."""
     match expression:
-        case EachEvent(_, selector) | Neighbour(_, selector) | EventCount(selector):
+        case EachEvent(_, selector) | Neighbour(_, selector) | EventCount(selector) | EventAt(selector):
             return (selector,)
     return ()
 

@@ -22,14 +22,12 @@ from bylaw.spec.expression import (
 from bylaw.spec.quantities import Quantities
 from bylaw.spec.resolving import ItKind, extent
 from bylaw.spec.source import Span
-from bylaw.spec.texts import IT
+from bylaw.spec.texts import EVENT_UNITS, IT, is_event
 
 Quantity: TypeAlias = Literal["every", "some"]
 Event: TypeAlias = ast.CallTo | ast.OutputOf | ast.MessageFrom
 
 SPEAKERS = ("system", "developer", "user", "assistant")
-EVENT_UNITS: Mapping[str, ItKind] = MappingProxyType({"message": "message", "call": "call", "output": "output"})
-"""What a conversation, unlike a text, has parts of: `every message of conversation`."""
 _KINDS: Mapping[type, ItKind] = MappingProxyType(
     {ast.CallTo: "call", ast.OutputOf: "output", ast.MessageFrom: "message"}
 )
@@ -73,7 +71,7 @@ class Subjects(Quantities):
         With `numbers` the sentence is about a number, else about a text or an event. Raises Unresolved.
         """
         match expression:
-            case ast.Part(_, unit) if self._means_events(expression):
+            case ast.Part(ast.Quantifier.EVERY | ast.Quantifier.SOME, unit) if is_event(expression):
                 return self._messages(expression, unit)
             case ast.Part(ast.Quantifier.EVERY | ast.Quantifier.SOME as quantifier, unit, whole):
                 around = self.subject(whole, events)
@@ -81,7 +79,7 @@ class Subjects(Quantities):
                 text = _text_of(around)
                 each = EachPart(quantity, lookup.part(unit, self.messages), text, _ALWAYS, extent(expression.span))
                 return around.inside(each, "part")
-            case ast.Part(_, _, whole) | ast.NthPart(_, _, whole):
+            case ast.Part(_, _, whole) | ast.NthPart(_, _, whole) if not is_event(expression):
                 around = self.subject(whole, events)
                 return around.about(self.part_of(expression, _text_of(around)))
             case ast.NumberOf(_, whole) | ast.ScoreOf(_, whole) if numbers:
@@ -178,18 +176,9 @@ class Subjects(Quantities):
         return tuple(matcher.text for matcher in matchers if isinstance(matcher, Phrase))
 
     # --------------------------------------------------------------------------------------- parts of a conversation
-    def _means_events(self, part: ast.Part) -> bool:
-        is_named_so = part.unit.text in EVENT_UNITS
-        return is_named_so and isinstance(part.whole, ast.Path) and part.whole.text == "conversation"
-
     def _messages(self, part: ast.Part, unit: ast.Name) -> Subject:
-        if part.quantifier not in (ast.Quantifier.EVERY, ast.Quantifier.SOME):
-            message = f"`{part.quantifier} {unit.text}` of a conversation cannot be picked"
-            note = f"say something of `every {unit.text} of conversation`, or of `prompt` or `response`"
-            raise self.messages.failure("P123", message, part.span, notes=(note,))
         quantity: Quantity = "every" if part.quantifier is ast.Quantifier.EVERY else "some"
         kind = EVENT_UNITS[unit.text]
-        assert kind != "part"
         return Subject(IT).inside(EachEvent(quantity, EventSelector(kind), _ALWAYS, extent(part.span)), kind)
 
 

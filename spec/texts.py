@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from types import MappingProxyType
+from typing import Literal, TypeAlias, cast
 
 from bylaw.spec import ast, calls, lookup
 from bylaw.spec.expression import (
+    EventAt,
+    EventSelector,
     Fact,
     Matcher,
     MessageRole,
@@ -21,7 +25,17 @@ from bylaw.spec.resolving import Resolving
 from bylaw.spec.scope import SUBJECTS, Unresolved
 from bylaw.spec.source import Span
 
+EventKind: TypeAlias = Literal["call", "output", "message"]
+
 IT = MessageText("it")
+EVENT_UNITS: Mapping[str, EventKind] = MappingProxyType({"message": "message", "call": "call", "output": "output"})
+"""What a conversation, unlike a text, has parts of: `every message of conversation`, `last call of conversation`."""
+
+
+def is_event(part: ast.Part | ast.NthPart) -> bool:
+    """Whether it is an event of the conversation, and no part of a text."""
+    is_named_so = part.unit.text in EVENT_UNITS
+    return is_named_so and isinstance(part.whole, ast.Path) and part.whole.text == "conversation"
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,9 @@ class Texts(Resolving):
         match expression:
             case ast.Text(value):
                 return TextConstant(value)
+            case ast.Part(ast.Quantifier.FIRST | ast.Quantifier.LAST) | ast.NthPart() if is_event(expression):
+                selector = EventSelector(EVENT_UNITS[expression.unit.text])
+                return EventAt(selector, self._place_of(expression))
             case ast.Part(ast.Quantifier.FIRST | ast.Quantifier.LAST, _, whole) | ast.NthPart(_, _, whole):
                 return self.part_of(expression, self.text(whole))
             case ast.Call() | ast.Path():
@@ -49,13 +66,16 @@ class Texts(Resolving):
 
     def part_of(self, part: ast.Part | ast.NthPart, whole: TextExpression) -> PartOf:
         """The first, the last or the n-th part of a text. Raises Unresolved (P123)."""
-        unit = lookup.part(part.unit, self.messages)
+        return PartOf(lookup.part(part.unit, self.messages), self._place_of(part), whole)
+
+    def _place_of(self, part: ast.Part | ast.NthPart) -> int:
+        """Where a part is, from 1, or from -1 backwards. Raises Unresolved (P123)."""
         if isinstance(part, ast.Part):
-            return PartOf(unit, 1 if part.quantifier is ast.Quantifier.FIRST else -1, whole)
+            return 1 if part.quantifier is ast.Quantifier.FIRST else -1
         if part.index.amount < 1:
             message = f"there is no {part.unit.text} {part.index.value}: parts are counted from 1"
             raise self.messages.failure("P123", message, part.index.span)
-        return PartOf(unit, int(part.index.amount), whole)
+        return int(part.index.amount)
 
     def _text_of_name(self, expression: ast.Path | ast.Call) -> TextExpression:
         if isinstance(expression, ast.Path):

@@ -429,3 +429,40 @@ def test_names_of_tools(before: str, sentences: str, tools: tuple[str, ...] | No
     assert isinstance(holds, Compare)
     assert isinstance(holds.left, EventCount)
     assert holds.left.selector.tools == tools
+
+
+# --------------------------------------------------------------------------------------------- one event by its number
+TALK = (user("one"), call("a", text="x"), output("a", "y"), says("two"), user("three"))
+
+
+@pytest.mark.parametrize(
+    ("which", "expected"),
+    [
+        ("first message", "one"),
+        ("last message", "four"),
+        ("message 2", "two"),
+        ("message 4", "four"),
+        ("message 5", ""),
+        ("first call", "x"),
+        ("last output", "y"),
+        ("call 2", ""),
+    ],
+)
+def test_one_event_of_a_conversation(which: str, expected: str) -> None:
+    text = f'rule r at user {{ limit {which} of conversation == "{expected}" and response contains "o" to at most 5% }}'
+    program = compile_source(Source.of("p.bylaw", text)).require()
+    trace = Trace(TALK)
+    assert evaluate_term(program.term("r"), trace.answered("four")).value == 1.0
+    assert evaluate_term(program.term("r"), Trace((*TALK, user("more"))).answered("four")).value is not None
+    (left,) = specialise(program, trace)
+    assert left.holds is not None
+    assert truth(left.holds, Trace(()).answered("four")) is True
+
+
+def test_what_no_message_says_is_the_empty_text() -> None:
+    program = compile_source(
+        Source.of("p.bylaw", 'rule r at user { when message 9 of conversation is empty must contain "x" }')
+    ).require()
+    (left,) = specialise(program, Trace(TALK))
+    assert left.condition is not None
+    assert truth(left.condition, Trace(()).answered("four")) is True

@@ -22,7 +22,8 @@ from bylaw.runtime.cli.shared import UNUSABLE, compile_or_exit, fail
 def command(rules: str, output: str | None, out: str | None) -> None:
     """Write a policy as a document for people: rules by level, with reasons, exceptions and examples.
 
-    Exit code 0, 1 when the policy is not sound, 2 when a file cannot be read or written.
+    Of a literate policy (.bylaw.md), Markdown keeps the prose, with the rules in place of its blocks. Exit code
+    0, 1 when the policy is not sound, 2 when a file cannot be read or written.
     """
     from bylaw.runtime.report.constitution import constitution, to_html, to_markdown
 
