@@ -149,7 +149,7 @@ def _unknown_character(found: Token) -> Diagnostic:
     label = Label(found.span)
     if found.text in _INSTEAD:
         description, replacement = _INSTEAD[found.text]
-        fix = Fix(description, found.span, replacement)
+        fix = Fix(description, found.span, replacement, safe=found.text == ";")
         return _error("P008", f"`{found.text}` has no meaning here", label, fix=fix)
     if found.text.isdigit():
         return _error("P005", "a number runs into what follows", label, (), ("put a blank between the two",))
