@@ -548,7 +548,9 @@ def test_verb_doc(house: Path, tmp_path: Path) -> None:
 
 # --------------------------------------------------------------------------------------------------- pytest plugin
 def pytest_on(path: Path, *options: str) -> tuple[int, str]:
-    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "bylaw.runtime.pytest_plugin")
+    # By its module: a checkout that was installed before there was a plugin does not announce it.
+    plugins = ("-p", "no:cacheprovider", "-p", "no:bylaw", "-p", "bylaw.runtime.pytest_plugin")
+    command = (sys.executable, "-m", "pytest", "-q", *plugins)
     done = subprocess.run([*command, *options, str(path)], capture_output=True, text=True, check=False, cwd=path.parent)
     return done.returncode, done.stdout
 

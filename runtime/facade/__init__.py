@@ -5,7 +5,9 @@ The public API on one page. Everything is imported on first use, so that `import
     compile_file(path), compile_source(source) -> Compiled      text to reward program, with all diagnostics
     Source, PolicyError                                         a policy text; what is raised when it is not sound
     evaluate(program, trace) -> Score                           the reference evaluator
-    Trace, Message, Verdict                                     a conversation, and what is said of it
+    Trace, Message, tool_call, Verdict                          a conversation, and what is said of it
+    explain(program, trace)                                     each rule's verdict, with the reasons
+    format_text(path, text)                                     a policy text in the one layout, comments kept
     RewardProgram, program_from_json, program_to_json           the compiled policy as data
 """
 
@@ -16,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bylaw.compiler.evaluate import Score, Verdict, evaluate
+    from bylaw.compiler.explain import explain
     from bylaw.compiler.pipeline import Compiled, compile_file, compile_source
     from bylaw.compiler.program import RewardProgram
     from bylaw.compiler.program import from_json as program_from_json
     from bylaw.compiler.program import to_json as program_to_json
     from bylaw.spec.errors import PolicyError
+    from bylaw.spec.formatter import format_text
     from bylaw.spec.source import Source
-    from bylaw.spec.trace import Message, Trace
+    from bylaw.spec.trace import Message, Trace, tool_call
 
 __version__ = "0.1.0"
 
@@ -37,6 +41,9 @@ _HOMES = {
     "Verdict": ("bylaw.compiler.evaluate", "Verdict"),
     "compile_file": ("bylaw.compiler.pipeline", "compile_file"),
     "compile_source": ("bylaw.compiler.pipeline", "compile_source"),
+    "explain": ("bylaw.compiler.explain", "explain"),
+    "format_text": ("bylaw.spec.formatter", "format_text"),
+    "tool_call": ("bylaw.spec.trace", "tool_call"),
     "evaluate": ("bylaw.compiler.evaluate", "evaluate"),
     "program_from_json": ("bylaw.compiler.program", "from_json"),
     "program_to_json": ("bylaw.compiler.program", "to_json"),
@@ -55,8 +62,11 @@ __all__ = [
     "compile_file",
     "compile_source",
     "evaluate",
+    "explain",
+    "format_text",
     "program_from_json",
     "program_to_json",
+    "tool_call",
 ]
 
 
