@@ -121,7 +121,7 @@ def _rule(rule: str, terms: tuple[RewardTerm, ...], trace: Trace) -> RuleExplana
 
 def _open_waiver(term: RewardTerm, trace: Trace) -> Waiver | None:
     """What may lift a term that would count otherwise: the first waiver of which it is not known whether it counts."""
-    own = conjuncts(term.waivers[0].own) if term.waivers else ()
+    own = conjuncts(term.own) if term.waivers else ()
     if any(truth(part, trace) is not True for part in own):
         return None
     unknown = (waiver for waiver in term.waivers if _is_unknown(waiver.where, trace))
@@ -134,7 +134,7 @@ def _is_unknown(expression: BooleanExpression | None, trace: Trace) -> bool:
 
 def _clause(term: RewardTerm, score: TermScore, trace: Trace) -> ClauseExplanation:
     said = tuple(_atoms(term.holds, trace))
-    own = term.waivers[0].own if term.waivers else term.condition
+    own = term.own if term.waivers else term.condition
     return ClauseExplanation(term, score, said, tuple(_atoms(own, trace)))
 
 

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 
-from bylaw.compiler.defeat import Settled
-from bylaw.compiler.program import RewardProgram, RewardTerm, Waiver
+from bylaw.compiler.defeat import Settled, waived
+from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.spec.expression import (
-    BooleanExpression,
     Compare,
     Count,
-    Holds,
-    MessageText,
     NumberConstant,
     Occurrences,
-    Phrase,
 )
-from bylaw.spec.logic import conjunction, conjuncts, negate
-from bylaw.spec.regulator import Regulator, RegulatorSet, Suite
+from bylaw.spec.logic import negate
+from bylaw.spec.regulator import Regulator, RegulatorSet
 
 
 def lower(policy: RegulatorSet, settled: Settled) -> RewardProgram:
     """One term for each regulator that remains, in the order of the file."""
-    suites = {suite.name: suite for suite in policy.suites}
-    terms = tuple(_term(r, settled.waivers.get(r.id, ()), suites) for r in settled.regulators)
+    terms = tuple(
+        replace(waived(_term(each), settled.waivers.get(each.id, ())), eased=settled.eased.get(each.id, ()))
+        for each in settled.regulators
+    )
     return RewardProgram(policy.policy, policy.version, policy.levels, terms)
 
 
-def _term(regulator: Regulator, waivers: tuple[Waiver, ...], suites: Mapping[str, Suite]) -> RewardTerm:
+def _term(regulator: Regulator) -> RewardTerm:
     action = regulator.on_violation
     frame = {
         "id": regulator.id,
@@ -36,8 +34,7 @@ def _term(regulator: Regulator, waivers: tuple[Waiver, ...], suites: Mapping[str
         "extent": regulator.extent,
         "title": regulator.title,
         "because": regulator.because,
-        "condition": _condition(regulator, suites),
-        "waivers": waivers,
+        "condition": regulator.condition,
         "sources": regulator.sources,
         "action": None if action is None else action.action,
         "action_message": None if action is None else action.message,
@@ -52,14 +49,6 @@ def _term(regulator: Regulator, waivers: tuple[Waiver, ...], suites: Mapping[str
         case "limit":
             return _limit(regulator, frame)
     raise ValueError(f"permissions are resolved before lowering: {regulator.id!r}")
-
-
-def _condition(regulator: Regulator, suites: Mapping[str, Suite]) -> BooleanExpression | None:
-    """Where a limit is measured over a suite, it is about the prompts of the suite and no others."""
-    if regulator.suite is None:
-        return regulator.condition
-    prompts = tuple(Phrase(prompt) for prompt in suites[regulator.suite].prompts)
-    return conjunction((*conjuncts(regulator.condition), Holds("match", MessageText("prompt"), prompts)))
 
 
 def _limit(regulator: Regulator, frame: dict[str, object]) -> RewardTerm:

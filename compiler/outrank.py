@@ -8,11 +8,11 @@ Shortest texts that show it come with every finding.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bylaw.compiler.candidates import candidates
-from bylaw.compiler.defeat import silenced
+from bylaw.compiler.defeat import silenced, waived
 from bylaw.compiler.evaluate import truth
 from bylaw.compiler.program import RewardProgram, RewardTerm, Waiver
 from bylaw.spec.errors import Diagnostic, Fix, Label, Severity
@@ -44,18 +44,116 @@ MOST_NAMED = 3
 def settle_conflicts(program: RewardProgram, texts: Iterable[str] = ()) -> tuple[RewardProgram, tuple[Diagnostic, ...]]:
     """The program in which weaker rules give way, and the findings (P401, P402, P403).
 
-    `texts` are tried first: one that obeys a whole group is a proof that the group can be obeyed, and costs little.
+    `texts` are tried first: one that obeys several rules is a proof that they can be obeyed, and costs little.
     """
-    tried = tuple(dict.fromkeys((*LIKELY_TEXTS, *texts)))
-    rank = {level: position for position, level in enumerate(program.levels)}
-    found: dict[tuple[str, frozenset[str]], Diagnostic] = {}
-    # From the strongest level down, so that a rule that has given way beats no other.
-    for weakest in sorted({rank[term.level] for term in program.terms if term.kind == "hard"}):
-        finding: _Finding | None = None
-        while (finding := _next_waiver(program, tried, rank, weakest, found)) is not None:
-            assert finding.waiver is not None
-            program = _with_waiver(program, finding.term, finding.waiver)
-    return program, _summed_up(tuple(found.values()), program)
+    docket = _Docket(program, tuple(dict.fromkeys((*LIKELY_TEXTS, *texts))))
+    docket.settle_pairs()
+    docket.settle_groups()
+    return docket.program, _summed_up(tuple(docket.found.values()), docket.program)
+
+
+@dataclass
+class _Docket:
+    """What is still to be settled. `obeying` says for each term, as the bits of a number, which of the tried texts obey
+    it; `found` are the findings, each once."""
+
+    program: RewardProgram
+    tried: tuple[str, ...]
+    found: dict[tuple[str, frozenset[str]], Diagnostic] = field(default_factory=dict)
+    obeying: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.rank: Mapping[str, int] = {level: place for place, level in enumerate(self.program.levels)}
+
+    def hard(self) -> list[_Hard]:
+        """The hard rules that automata may speak of, in the order of the file."""
+        rules = [_Hard.of(term) for term in self.program.terms if term.kind == "hard"]
+        return [rule for rule in rules if not reads_context(rule.obeyed)]
+
+    def obeyed_together(self, rules: list[_Hard]) -> bool:
+        """Whether a text is known that obeys all of them."""
+        bits = -1
+        for rule in rules:
+            if rule.term.id not in self.obeying:
+                allowed = [rule.allows(text) for text in self.tried]
+                self.obeying[rule.term.id] = sum(1 << place for place, each in enumerate(allowed) if each)
+            bits &= self.obeying[rule.term.id]
+        if bits:
+            return True
+        return any(all(rule.allows(text) for rule in rules) for text in candidates([rule.obeyed for rule in rules]))
+
+    # ------------------------------------------------------------------------------------------------------ pairs
+    def settle_pairs(self) -> None:
+        """A weaker rule gives way wherever a stronger one counts that it contradicts, whatever its own condition is.
+
+        From the strongest level down: what has given way itself beats others only where it still counts.
+        """
+        contradicts: dict[tuple[Hashable, Hashable], bool] = {}
+        names = [rule.term.id for rule in sorted(self.hard(), key=lambda rule: self.rank[rule.term.level])]
+        for place, name in enumerate(names):
+            for stronger in names[:place]:
+                strong, weak = _Hard.of(self.program.term(stronger)), _Hard.of(self.program.term(name))
+                if self.rank[strong.term.level] == self.rank[weak.term.level] or not _may_meet(strong, weak):
+                    continue
+                key = (meaning(strong.obeyed), meaning(weak.obeyed))
+                if key not in contradicts:
+                    contradicts[key] = not self.obeyed_together([strong, weak]) and _is_contradiction([strong, weak])
+                if contradicts[key]:
+                    self.give_way([strong], weak)
+
+    def give_way(self, stronger: list[_Hard], weak: _Hard) -> None:
+        """Writes down that a rule gives way where all the stronger ones count."""
+        parts = {meaning(part): part for rule in stronger for part in rule.context}
+        where = conjunction(tuple(part for key, part in parts.items() if key not in weak.keys))
+        terms = frozenset(rule.term.id for rule in (*stronger, weak))
+        self.found.setdefault(("P403", terms), _outranked(weak, stronger, where is None))
+        self.program = _with_waiver(self.program, weak.term, Waiver(stronger[0].term.rule, "level", where))
+
+    # ----------------------------------------------------------------------------------------------------- groups
+    def settle_groups(self) -> None:
+        """Larger conflicts, and those of one level, among rules that are certain to be in force together."""
+        while (finding := self._next_waiver()) is not None:
+            self.give_way(*finding)
+
+    def _next_waiver(self) -> tuple[list[_Hard], _Hard] | None:
+        reported: set[str] = set()
+        for group in _groups(self.hard()):
+            # A conflict is told once, not again for every condition under which it arises.
+            rules = [rule for rule in group if rule.term.id not in reported]
+            if self.obeyed_together(rules):
+                continue
+            for finding in _contradictions(rules, self.rank):
+                if isinstance(finding, _Finding):
+                    reported |= finding.terms
+                    self.found.setdefault((finding.diagnostic.code, finding.terms), finding.diagnostic)
+                else:
+                    return finding
+        return None
+
+
+def _may_meet(one: _Hard, other: _Hard) -> bool:
+    """Whether two rules can be in force together, as far as their words tell."""
+    if _NEVER in one.keys | other.keys:
+        return False
+    return not any(meaning(negate(part)) in other.keys for part in one.context)
+
+
+def _is_contradiction(rules: list[_Hard]) -> bool:
+    """Whether automata prove that no text obeys all of them, although some text obeys each."""
+    from bylaw.compiler.automata.algebra import any_witness
+    from bylaw.compiler.automata.partition import StateLimit
+    from bylaw.compiler.regular import dfa_of
+
+    languages = [dfa_of(rule.obeyed) for rule in rules]
+    known = [language for language in languages if language is not None]
+    if len(known) < len(languages):
+        return False
+    try:
+        if any(any_witness([language], SEARCH_LIMIT) is None for language in known):
+            return False  # a rule that nobody can obey is an error of its own
+        return any_witness(known, SEARCH_LIMIT) is None
+    except StateLimit:
+        return False
 
 
 def _summed_up(found: tuple[Diagnostic, ...], program: RewardProgram) -> tuple[Diagnostic, ...]:
@@ -69,56 +167,37 @@ def _summed_up(found: tuple[Diagnostic, ...], program: RewardProgram) -> tuple[D
     return (*settled, _undecided(terms, *why).diagnostic)
 
 
-def _next_waiver(
-    program: RewardProgram,
-    tried: tuple[str, ...],
-    rank: Mapping[str, int],
-    weakest: int,
-    found: dict[tuple[str, frozenset[str]], Diagnostic],
-) -> _Finding | None:
-    """The next conflict that the chain of command settles, among rules down to a level; adds what there is to say."""
-    terms = [term for term in program.terms if term.kind == "hard" and rank[term.level] <= weakest]
-    for finding in _findings(terms, tried, rank):
-        found.setdefault((finding.diagnostic.code, finding.terms), finding.diagnostic)
-        if finding.waiver is not None:
-            return finding
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class _Finding:
-    """One conflict, or a question that stayed open; with a waiver, `term` gives way."""
+    """A conflict that is an error, or a question that stayed open."""
 
     diagnostic: Diagnostic
     terms: frozenset[str]
-    term: str = ""
-    waiver: Waiver | None = None
 
 
-def _with_waiver(program: RewardProgram, identifier: str, waiver: Waiver) -> RewardProgram:
+def _with_waiver(program: RewardProgram, weak: RewardTerm, waiver: Waiver) -> RewardProgram:
+    """The program in which a term gives way; what its rule overrides counts again there."""
+
     def changed(term: RewardTerm) -> RewardTerm:
-        remembered = replace(waiver, own=term.waivers[0].own if term.waivers else term.condition)
-        condition = conjunction((*conjuncts(term.condition), silenced(waiver)))
-        return replace(term, condition=condition, waivers=(*term.waivers, remembered))
+        if term.id == weak.id:
+            return waived(term, (*term.waivers, waiver))
+        if not any(each.reason == "override" and each.by == weak.rule for each in term.waivers):
+            return term
+        return waived(term, tuple(_only_outside(each, waiver, weak.rule) for each in term.waivers))
 
-    return replace(program, terms=tuple(changed(t) if t.id == identifier else t for t in program.terms))
-
-
-def _findings(terms: list[RewardTerm], tried: tuple[str, ...], rank: Mapping[str, int]) -> Iterator[_Finding]:
-    hard = [rule for rule in map(_Hard.of, terms) if not reads_context(rule.obeyed)]
-    reported: set[str] = set()
-    for group in _groups(hard):
-        # A conflict is told once, not again for every condition under which it arises.
-        rules = [rule for rule in group if rule.term.id not in reported]
-        if any(all(rule.allows(text) for rule in rules) for text in (*tried, *candidates([r.obeyed for r in rules]))):
-            continue
-        for finding in _contradictions(rules, rank):
-            reported |= finding.terms
-            yield finding
+    return replace(program, terms=tuple(changed(term) for term in program.terms))
 
 
-def _contradictions(rules: list[_Hard], rank: Mapping[str, int]) -> Iterator[_Finding]:
-    """What automata tell about hard rules that are in force together: findings, with the terms that they are about."""
+def _only_outside(override: Waiver, waiver: Waiver, winner: str) -> Waiver:
+    """An override whose winner gives way somewhere counts elsewhere only."""
+    if override.reason != "override" or override.by != winner:
+        return override
+    return replace(override, where=conjunction((*conjuncts(override.where), silenced(waiver))))
+
+
+def _contradictions(rules: list[_Hard], rank: Mapping[str, int]) -> Iterator[_Finding | tuple[list[_Hard], _Hard]]:
+    """What automata tell about hard rules that are in force together: errors, open questions, and (stronger rules, the
+    one weaker rule that gives way to them)."""
     from bylaw.compiler.automata.algebra import minimal_conflict
     from bylaw.compiler.automata.partition import StateLimit
     from bylaw.compiler.regular import dfa_of
@@ -136,7 +215,14 @@ def _contradictions(rules: list[_Hard], rank: Mapping[str, int]) -> Iterator[_Fi
             return
         if conflict is None:
             return
-        yield _settled([decided[index] for index in conflict], rank)
+        members = [decided[index] for index in conflict]
+        lowest = max(rank[rule.term.level] for rule, _ in members)
+        weakest = [rule for rule, _ in members if rank[rule.term.level] == lowest]
+        if len(weakest) > 1 or len(members) == 1:
+            names = frozenset(rule.term.id for rule, _ in members)
+            yield _Finding(_conflict([(rule.term, language) for rule, language in members]), names)
+        else:
+            yield [rule for rule, _ in members if rule is not weakest[0]], weakest[0]
         decided = [member for index, member in enumerate(decided) if index not in conflict]
 
 
@@ -166,6 +252,9 @@ class _Hard:
         return truth(self.obeyed, Trace(()).answered(text)) is True
 
 
+_NEVER = meaning(BooleanConstant(False))
+
+
 def _groups(hard: list[_Hard]) -> list[list[_Hard]]:
     """Hard rules that are in force together: for each condition, all that hold wherever it does.
 
@@ -173,55 +262,42 @@ def _groups(hard: list[_Hard]) -> list[list[_Hard]]:
     the prompt or on facts; a prompt for which no answer is left is reported before its first token. Rules that are
     never in force (a permission lifts them altogether) are in no group.
     """
-    keyed = [(rule, rule.keys) for rule in hard]
-    alive = [(rule, keys) for rule, keys in keyed if meaning(BooleanConstant(False)) not in keys]
-    contexts = sorted({keys for _, keys in alive}, key=len)
+    alive = [(rule, rule.keys) for rule in hard if _NEVER not in rule.keys]
+    contexts = sorted(dict.fromkeys(keys for _, keys in alive), key=len)
     # Where the words of one condition are among those of another, its rules are in force there too.
     return [[rule for rule, keys in alive if keys <= context] for context in contexts]
 
 
 # ------------------------------------------------------------------------------------------------------- messages
-def _settled(members: list[tuple[_Hard, Dfa]], rank: Mapping[str, int]) -> _Finding:
-    """A conflict: the weakest member gives way where it is alone at its level, otherwise it is an error."""
-    names = frozenset(rule.term.id for rule, _ in members)
-    lowest = max(rank[rule.term.level] for rule, _ in members)
-    weakest = [member for member in members if rank[member[0].term.level] == lowest]
-    if len(weakest) > 1 or len(members) == 1:
-        return _Finding(_conflict([(rule.term, language) for rule, language in members]), names)
-    weak = weakest[0][0]
-    stronger = [member for member in members if member[0] is not weak]
-    parts = {meaning(part): part for rule, _ in stronger for part in rule.context}
-    where = conjunction(tuple(part for key, part in parts.items() if key not in weak.keys))
-    waiver = Waiver(stronger[0][0].term.rule, "level", where)
-    outranked = _outranked(weak.term, stronger, weakest[0][1], where is None)
-    return _Finding(outranked, names, weak.term.id, waiver)
-
-
-def _outranked(weak: RewardTerm, stronger: list[tuple[_Hard, Dfa]], language: Dfa, is_always: bool) -> Diagnostic:
-    first = stronger[0][0].term
+def _outranked(weak: _Hard, stronger: list[_Hard], is_always: bool) -> Diagnostic:
     beaten = "never takes effect" if is_always else "gives way"
     where = "" if is_always else " where both count"
-    by = " and ".join(f"`{rule.term.rule}`" for rule, _ in stronger)
-    notes = [
-        f"`{rule.term.rule}` stands at level `{rule.term.level}`, `{weak.rule}` at `{weak.level}`"
-        for rule, _ in stronger
-    ]
-    witness = _witness([each for _, each in stronger])
+    by = " and ".join(f"`{rule.term.rule}`" for rule in stronger)
+    own = f"`{weak.term.rule}` at `{weak.term.level}`"
+    notes = [f"`{rule.term.rule}` stands at level `{rule.term.level}`, {own}" for rule in stronger]
+    languages = _languages(stronger)
+    witness = _witness(languages)
     if witness is not None:
-        notes.append(f"shortest text that obeys {by} is {_quoted(witness)}; it breaks `{weak.rule}`")
-    notes.append(_proof([*(each for _, each in stronger), language]))
+        notes.append(f"shortest text that obeys {by} is {_quoted(witness)}; it breaks `{weak.term.rule}`")
+    notes.append(_proof([*languages, *_languages([weak])]))
+    marks = [
+        Label(_span(rule.term.extent), "... and this" if place else "... this") for place, rule in enumerate(stronger)
+    ]
     return Diagnostic(
         "P403",
         Severity.WARNING,
-        f"`{weak.rule}` {beaten}{where}: {by} outrank{'s' if len(stronger) == 1 else ''} it",
-        Label(_span(weak.extent), "no text obeys this together with ..."),
-        (
-            Label(_span(first.extent), "... this"),
-            *(Label(_span(rule.term.extent), "... and this") for rule, _ in stronger[1:]),
-        ),
+        f"`{weak.term.rule}` {beaten}{where}: {by} outrank{'s' if len(stronger) == 1 else ''} it",
+        Label(_span(weak.term.extent), "no text obeys this together with ..."),
+        tuple(marks),
         tuple(notes),
         Fix("give it a condition with `when` or `unless`, or the same level and `overrides`, or remove it"),
     )
+
+
+def _languages(rules: list[_Hard]) -> list[Dfa]:
+    from bylaw.compiler.regular import dfa_of
+
+    return [language for rule in rules if (language := dfa_of(rule.obeyed)) is not None]
 
 
 def _conflict(members: list[tuple[RewardTerm, Dfa]]) -> Diagnostic:

@@ -39,14 +39,13 @@ class ProgramFormatError(ProgramError):
 class Waiver(Node):
     """Why a term does not count somewhere: `by` is an exception, a permission or a rule.
 
-    It counts `where` this holds (None: everywhere); `own` is the condition of the term without any waiver. The
-    condition of the term already leaves out what is waived; a waiver only remembers the reason.
+    It counts `where` this holds (None: everywhere). The condition of the term already leaves out what is waived, and
+    what it holds has room for what is eased; a waiver only remembers the reason.
     """
 
     by: str
     reason: Literal["exception", "permission", "override", "level"]
     where: BooleanExpression | None = None
-    own: BooleanExpression | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,9 @@ class RewardTerm(Node):
             event is `holds`, a quantity is `value`. `multiplier` (nats) is None until calibration has solved for it.
             `suite` names the prompts that it is about; `condition` spells them out.
 
-    `action` is what a gateway does with an answer that breaks the term, and `action_message` what it tells the user.
+    `waivers` lift the whole term somewhere, and `own` is its condition without them; `eased` are permissions that lift
+    a part of what it holds. `action` is what a gateway does with an answer that breaks the term, and `action_message`
+    what it tells the user.
     """
 
     id: str
@@ -79,7 +80,9 @@ class RewardTerm(Node):
     confidence: float | None = None
     multiplier: float | None = None
     suite: str | None = None
+    own: BooleanExpression | None = None
     waivers: tuple[Waiver, ...] = ()
+    eased: tuple[Waiver, ...] = ()
     sources: tuple[str, ...] = ()
     action: Action | None = None
     action_message: str | None = None

@@ -88,16 +88,13 @@ def specialise(program: RewardProgram, trace: Trace) -> tuple[RewardTerm, ...]:
             )
         except _Missing as missing:
             raise CannotSpecialise(term.id, missing.reason) from None
+        if term.kind == "hard" and left.holds == FALSE and term.holds is not None:
+            left = replace(left, holds=start.of_the_answer(term.holds))
+            if left.holds == TRUE:
+                continue  # broken by what was done before, and nothing is asked of the answer
         _refuse_scores(left)
-        if not _is_broken_already(term, left):
-            alive.append(left)
+        alive.append(left)
     return tuple(alive)
-
-
-def _is_broken_already(term: RewardTerm, left: RewardTerm) -> bool:
-    """Whether calls that were made have broken a hard rule: no answer can mend that, and none is kept back for it."""
-    said = () if term.holds is None else walk(term.holds)
-    return term.kind == "hard" and left.holds == FALSE and any(selectors(part) for part in said)
 
 
 def _refuse_scores(term: RewardTerm) -> None:
@@ -226,6 +223,23 @@ class _Partial:
 
         positions = range(len(self.here.trace.messages) + 1)
         return _join([lambda p=p: said(p) for p in positions], is_some)  # type: ignore[misc]
+
+    def of_the_answer(self, broken: BooleanExpression) -> BooleanExpression:
+        """What a hard rule that was broken before the answer still asks of the answer: no answer mends what was done.
+
+        A rule about calls asks nothing more, one about every message asks it of the answer; any other stays broken.
+        """
+        match broken:
+            case And(items):
+                parts = [self.truth(item) for item in items]
+                asked = [self.of_the_answer(i) if p == FALSE else p for i, p in zip(items, parts, strict=True)]
+                return _join([lambda part=part: part for part in asked], False)  # type: ignore[misc]
+            case EachEvent("every", selector, item) if _may_be_answer(selector):
+                last = len(self.here.trace.messages)
+                status = negate(self._status(selector, last))
+                return _join([lambda: status, lambda: self.at(last).truth(item)], True)
+        made = [selector for part in walk(broken) for selector in selectors(part)]
+        return TRUE if made and not any(map(_may_be_answer, made)) else FALSE
 
     def _status(self, selector: EventSelector, position: int) -> BooleanExpression:
         """Whether an event is one of those meant."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from bylaw.compiler.defeat import silenced
+from bylaw.compiler.defeat import waived
 from bylaw.compiler.evaluate import TermScore, Unknown, Verdict, evaluate_term, truth
 from bylaw.compiler.program import RewardTerm, Waiver
-from bylaw.spec.logic import conjunction, conjuncts
+from bylaw.spec.logic import conjuncts
 from bylaw.spec.trace import Trace
 
 
@@ -47,7 +47,7 @@ def rule_verdict(terms: Iterable[RewardTerm], trace: Trace) -> RuleVerdict:
 def waiver_of(term: RewardTerm, trace: Trace) -> Waiver | None:
     """What lifts a term here: the first waiver that is known to count."""
     for waiver in term.waivers:
-        parts = (*conjuncts(waiver.own), *conjuncts(waiver.where))
+        parts = (*conjuncts(term.own), *conjuncts(waiver.where))
         if all(truth(part, trace) is True for part in parts):
             return waiver
     return None
@@ -61,5 +61,4 @@ def with_known_waivers(term: RewardTerm, trace: Trace) -> RewardTerm:
     if not term.waivers:
         return term
     known = [w for w in term.waivers if w.where is None or not isinstance(truth(w.where, trace), Unknown)]
-    condition = conjunction((*conjuncts(term.waivers[0].own), *map(silenced, known)))
-    return replace(term, condition=condition, waivers=tuple(known))
+    return waived(term, tuple(known))

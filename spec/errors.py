@@ -69,6 +69,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "P306": "an action on violation is unknown",
         "P307": "a rule is waivable and not waivable",
         "P308": "an exception holds more than where a rule does not count",
+        "P309": "a permission makes room in a rule that is not in its words",
         "P401": "hard rules can never hold together",
         "P402": "whether hard rules can hold together was not decided",
         "P403": "a rule gives way to a stronger one",

@@ -30,6 +30,8 @@ from bylaw.spec.regulator import (
 from bylaw.spec.scope import Messages, Scope, Unresolved
 
 EDITION = 1
+_FULL = "="
+"""Begins a name that is that of the whole policy already; no name in a file begins so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,14 @@ class _Force:
             message = f"`{item.template.text}` is in force already"
             messages.error("P118", message, item.template.span, secondary=where, notes=(note,))
             return []
-        return templates.resolve_application(applied, self.levels, messages)
+        made = templates.resolve_application(applied, self.levels, messages)
+        # A template names rules as its own file does.
+        return [replace(each, overrides=self._named_at_home(each.overrides, applied.home)) for each in made]
+
+    def _named_at_home(self, names: tuple[str, ...], home: Scope) -> tuple[str, ...]:
+        full = tuple(self.full_name(name, home) for name in names)
+        known = id(home) in self.prefixes
+        return tuple(_FULL + (name if known else f"{home.origin}.{name}") for name in full)
 
     def _examples(self, item: ast.ExamplesDecl, scope: Scope, made: _Made, messages: Messages) -> None:
         name = item.rule.text
@@ -237,7 +246,7 @@ class _Force:
         prefix = self.prefixes.get(id(scope), "")
 
         def full(names: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(self.full_name(name, scope) for name in names)
+            return tuple(n.removeprefix(_FULL) if n.startswith(_FULL) else self.full_name(n, scope) for n in names)
 
         self.made.regulators += [
             replace(

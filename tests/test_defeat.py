@@ -79,15 +79,69 @@ def test_no_tables_forbids_what_at_least_one_table_permits() -> None:
     assert codes(rules) == []
 
 
-def test_a_permission_lifts_what_it_excludes_in_other_words() -> None:
+def test_a_permission_makes_room_for_what_it_excludes_in_other_words() -> None:
     rules = (
         "rule short at user { must have at most 50 words }\n"
         "rule long at user { when meta.essay may have at least 300 words }"
     )
-    assert verdict(rules, "short", "word " * 60, essay=False).verdict == "violates"
-    lifted = verdict(rules, "short", "word " * 60, essay=True)
-    assert (lifted.verdict, lifted.waiver and lifted.waiver.by) == ("waived", "long")
-    assert verdict(rules, "short", "word " * 60).verdict == "unscored"
+    assert codes(rules) == ["P309"]
+    assert verdict(rules, "short", "word " * 300, essay=False).verdict == "violates"
+    assert verdict(rules, "short", "word " * 300, essay=True).verdict == "complies"
+    assert verdict(rules, "short", "word " * 60, essay=True).verdict == "violates"
+    assert verdict(rules, "short", "word " * 300).verdict == "unscored"
+    (term,) = compiled(rules).require().terms
+    assert [waiver.by for waiver in term.eased] == ["long"]
+
+
+ALPHA_BETA = 'rule plain at user {{ must not {} }}\nrule free at user {{ may mention "alpha" }}'
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    ['mention any of ["alpha", "beta"]', 'mention "alpha" or mention "beta"', 'mention ["alpha", "beta"]'],
+)
+def test_a_permission_lifts_no_more_than_it_names(forbidden: str) -> None:
+    rules = ALPHA_BETA.format(forbidden)
+    assert verdict(rules, "plain", "alpha").verdict == "complies"
+    assert verdict(rules, "plain", "beta").verdict == "violates"
+    assert verdict(rules, "plain", "alpha beta").verdict == "violates"
+
+
+@pytest.mark.parametrize(
+    ("rule", "permission", "allowed", "forbidden"),
+    [
+        ("must not contain /[0-9]/", "may contain /[0-9]+ EUR/", "20 EUR", "pin 1234"),
+        ("must have at least 60 words", "need not have at least 50 words", "word " * 49, "word " * 55),
+        ('must be in ["Yes.", "No."]', 'may contain "EUR"', "2 EUR", "Perhaps."),
+        ("must be uppercase", 'may contain "eur"', "2 eur", "lower"),
+    ],
+)
+def test_by_proof_only_answers_that_use_the_permission_are_allowed(
+    rule: str, permission: str, allowed: str, forbidden: str
+) -> None:
+    rules = f"rule plain at user {{ {rule} }}\nrule free at user {{ {permission} }}"
+    assert codes(rules) == ["P309"]
+    assert verdict(rules, "plain", allowed).verdict == "complies"
+    assert verdict(rules, "plain", forbidden).verdict == "violates"
+
+
+def test_several_permissions_for_one_rule_do_not_hide_each_other() -> None:
+    rules = 'rule plain at user { must not mention "alpha" or mention "beta" }\n' + "\n".join(
+        f'rule {name} at user {{ when prompt contains "{name}" may mention "{what}" }}'
+        for name, what in (("xx", "alpha"), ("yy", "alpha"), ("zz", "beta"))
+    )
+    for prompt, allowed in (("xx", "alpha"), ("yy", "alpha"), ("zz", "beta")):
+        other = "beta" if allowed == "alpha" else "alpha"
+        assert verdict(rules, "plain", allowed, prompt).verdict == "complies"
+        assert verdict(rules, "plain", other, prompt).verdict == "violates"
+    assert verdict(rules, "plain", "alpha beta", "yy zz").verdict == "complies"
+
+
+def test_each_part_lifted_by_a_permission_of_its_own_lifts_the_rule() -> None:
+    rules = 'rule plain at user { must not mention "a" or mention "b" }\n' + "\n".join(
+        f'rule free_{name} at user {{ may mention "{name}" }}' for name in "ab"
+    )
+    assert verdict(rules, "plain", "a b").verdict == "waived"
 
 
 # ----------------------------------------------------------------------------------------------------- exceptions
@@ -216,6 +270,68 @@ def test_rules_that_override_each_other() -> None:
     assert codes(rules) == ["P303"]
 
 
+CHAIN = {
+    "a": 'rule a at user { when prompt contains "X" must contain "a" overrides b }',
+    "b": 'rule b at user { must contain "b" overrides c }',
+    "c": 'rule c at user { must contain "c" }',
+}
+
+
+@pytest.mark.parametrize("order", ["abc", "bac", "cba", "bca"])
+def test_a_rule_that_is_overridden_overrides_nothing_there(order: str) -> None:
+    rules = "\n".join(CHAIN[name] for name in order)
+    assert verdict(rules, "c", "", "X").verdict == "violates"
+    assert verdict(rules, "b", "", "X").verdict == "waived"
+    assert verdict(rules, "c", "", "Y").verdict == "waived"
+
+
+def test_a_winner_that_is_lifted_overrides_nothing_there() -> None:
+    by_permission = (
+        'rule w at user { must not contain "w1" overrides c }\nrule c at user { must not contain "c" }\n'
+        'rule p at user { when prompt contains "X" may contain "w1" }'
+    )
+    assert verdict(by_permission, "c", "c", "X").verdict == "violates"
+    assert verdict(by_permission, "c", "c", "Y").verdict == "waived"
+    by_level = (
+        'rule s at system { when prompt contains "X" must start with "s" }\n'
+        'rule w at user { must start with "w" overrides c }\nrule c at user { must not contain "c" }'
+    )
+    assert verdict(by_level, "w", "s", "X").verdict == "waived"
+    assert verdict(by_level, "c", "c", "X").verdict == "violates"
+    assert verdict(by_level, "c", "c", "Y").verdict == "waived"
+
+
+def test_a_limit_over_a_suite_overrides_for_its_prompts_only() -> None:
+    rules = (
+        'suite s = ["hello"]\nrule m at user { must not contain "x" }\n'
+        'rule l at user { limit response contains "y" to at most 5% over suite s overrides m }'
+    )
+    assert verdict(rules, "m", "x", "hello").verdict == "waived"
+    assert verdict(rules, "m", "x", "other").verdict == "violates"
+
+
+def test_a_suite_rule_with_an_exception_skips_outside_its_suite() -> None:
+    rules = (
+        'suite s = ["hello"]\nrule l at user { limit response contains "y" to at most 5% over suite s }\n'
+        "exception e to l at user { when meta.a }"
+    )
+    assert verdict(rules, "l", "y", "other", a=False).verdict == "skips"
+    assert verdict(rules, "l", "y", "other", a=True).verdict == "skips"
+    assert verdict(rules, "l", "y", "hello", a=True).verdict == "waived"
+
+
+@pytest.mark.parametrize("kind", ["exception", "override"])
+def test_long_chains_are_refused(kind: str) -> None:
+    if kind == "exception":
+        rules = 'rule e0 at user { must contain "x" }\n' + "\n".join(
+            f"exception e{n} to e{n - 1} at user {{ when meta.f{n} }}" for n in range(1, 400)
+        )
+    else:
+        rules = "\n".join(f'rule r{n} at user {{ must contain "x" overrides r{n + 1} }}' for n in range(400))
+        rules += '\nrule r400 at user { must contain "x" }'
+    assert set(codes(rules)) == {"P006"}
+
+
 # --------------------------------------------------------------------------------------------------------- levels
 def test_the_stronger_of_two_contradicting_rules_wins() -> None:
     rules = "rule brief at system { must have at most 5 words }\nrule long at user { must have at least 9 words }"
@@ -235,6 +351,30 @@ def test_the_weaker_rule_still_counts_where_the_stronger_does_not() -> None:
     assert codes(rules) == ["P403"]
     assert verdict(rules, "long", "one", "short!").verdict == "waived"
     assert verdict(rules, "long", "one", "hello").verdict == "violates"
+
+
+def test_a_weak_rule_gives_way_to_each_of_several_conditional_ones() -> None:
+    rules = (
+        "\n".join(f'rule s{n} at system {{ when meta.a{n} must start with "{n}b" }}' for n in range(4))
+        + '\nrule u at user { must start with "q" }'
+    )
+    facts = dict.fromkeys(("a0", "a1", "a2", "a3"), False)
+    assert codes(rules) == ["P403"] * 4
+    for n in range(4):
+        assert verdict(rules, "u", "", **{**facts, f"a{n}": True}).verdict == "waived"
+    assert verdict(rules, "u", "", **facts).verdict == "violates"
+
+
+def test_conditions_need_not_be_the_same_words() -> None:
+    rules = (
+        'rule s at system { when prompt contains "X" must start with "s" }\n'
+        'rule u at user { when prompt contains "Y" must start with "u" }\n'
+        'rule v at user { unless prompt contains "X" must start with "u" }'
+    )
+    assert codes(rules) == ["P403"]
+    assert verdict(rules, "u", "", "X Y").verdict == "waived"
+    assert verdict(rules, "u", "", "Y").verdict == "violates"
+    assert verdict(rules, "v", "", "Z").verdict == "violates"
 
 
 def test_two_weak_rules_against_a_strong_one_are_not_settled() -> None:

@@ -351,10 +351,23 @@ def test_what_is_left_before_the_answer_says_the_same(
         left = specialise(program, Trace(messages))
     except CannotSpecialise:
         return  # refusing is always safe; that it is rare is tested below
-    if not left:
-        assert whole is False  # broken before the answer, whatever the answer is: nothing is left to enforce
+    kept = reward_of(left, answer) == 0.0
+    if whole is False and kept:
+        # Broken before the answer, whatever the answer is: only what is still asked of the answer is enforced.
+        others = [brute(wanted, (*messages, says(other))) for other in ("", "x", "x y", "z", "sorry")]
+        assert True not in others
     elif whole is not None:
-        assert (reward_of(left, answer) == 0.0) is whole
+        assert kept is whole
+
+
+@pytest.mark.parametrize(
+    "sentence", ['every message of conversation must not contain "x"', 'message from assistant must not contain "x"']
+)
+def test_what_others_said_before_does_not_free_the_answer(sentence: str) -> None:
+    program = compile_source(Source.of("p.bylaw", f"rule r at user {{ {sentence} }}")).require()
+    left = specialise(program, Trace((user("x"), says("x"), user("y"))))
+    assert reward_of(left, "x") == float("-inf")
+    assert reward_of(left, "y") == 0.0
 
 
 def test_specialising_refuses_only_what_is_not_known() -> None:
