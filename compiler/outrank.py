@@ -7,7 +7,7 @@ Shortest texts that show it come with every finding.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,12 @@ from bylaw.compiler.evaluate import truth
 from bylaw.compiler.program import RewardProgram, RewardTerm, Waiver
 from bylaw.spec.errors import Diagnostic, Fix, Label, Severity
 from bylaw.spec.expression import (
-    BooleanCall,
     BooleanConstant,
     BooleanExpression,
-    ConceptScore,
     Extent,
-    NumberCall,
     Or,
-    TextCall,
 )
-from bylaw.spec.logic import conjunction, conjuncts, meaning, negate, reads_context, reads_response, walk
+from bylaw.spec.logic import conjunction, conjuncts, meaning, negate, reads_context, reads_response
 from bylaw.spec.source import Span
 from bylaw.spec.trace import Trace
 
@@ -89,31 +85,48 @@ class _Docket:
         From the strongest level down: what has given way itself beats others only where it still counts.
         """
         contradicts: dict[tuple[Hashable, Hashable], bool] = {}
-        names = [rule.term.id for rule in sorted(self.hard(), key=lambda rule: self.rank[rule.term.level])]
-        for place, name in enumerate(names):
-            for stronger in names[:place]:
-                strong, weak = _Hard.of(self.program.term(stronger)), _Hard.of(self.program.term(name))
-                if self.rank[strong.term.level] == self.rank[weak.term.level] or not _may_meet(strong, weak):
-                    continue
-                key = (meaning(strong.obeyed), meaning(weak.obeyed))
-                if key not in contradicts:
-                    contradicts[key] = not self.obeyed_together([strong, weak]) and _is_contradiction([strong, weak])
-                if contradicts[key]:
-                    self.give_way([strong], weak)
+        by_rank: dict[int, list[_Hard]] = {}
+        for rule in self.hard():
+            by_rank.setdefault(self.rank[rule.term.level], []).append(rule)
+        stronger: list[_Hard] = []
+        for rank in sorted(by_rank):
+            left = [self._settle_against(stronger, weak, contradicts) for weak in by_rank[rank]]
+            stronger += left
+
+    def _settle_against(
+        self, stronger: list[_Hard], own: _Hard, contradicts: dict[tuple[Hashable, Hashable], bool]
+    ) -> _Hard:
+        """Holds one rule against all stronger ones; gives back what is left of it."""
+        weak, beaten_by = own, []
+        for strong in stronger:
+            if not _may_meet(strong, weak):
+                continue
+            key = (strong.meaning, weak.meaning)
+            if key not in contradicts:
+                contradicts[key] = not self.obeyed_together([strong, weak]) and _is_contradiction([strong, weak])
+            if contradicts[key]:
+                beaten_by.append(strong)
+                self.give_way([strong], weak)
+                weak = _Hard.of(self.program.term(weak.term.id))
+        if beaten_by:
+            terms = frozenset(rule.term.id for rule in (*beaten_by, own))
+            is_always = any(rule.keys <= own.keys for rule in beaten_by)
+            self.found[("P403", terms)] = _outranked(own, beaten_by[:1], is_always, beaten_by[1:])
+        return weak
 
     def give_way(self, stronger: list[_Hard], weak: _Hard) -> None:
         """Writes down that a rule gives way where all the stronger ones count."""
-        parts = {meaning(part): part for rule in stronger for part in rule.context}
-        where = conjunction(tuple(part for key, part in parts.items() if key not in weak.keys))
-        terms = frozenset(rule.term.id for rule in (*stronger, weak))
-        self.found.setdefault(("P403", terms), _outranked(weak, stronger, where is None))
+        where = _beyond(weak, stronger)
         self.program = _with_waiver(self.program, weak.term, Waiver(stronger[0].term.rule, "level", where))
 
     # ----------------------------------------------------------------------------------------------------- groups
     def settle_groups(self) -> None:
         """Larger conflicts, and those of one level, among rules that are certain to be in force together."""
         while (finding := self._next_waiver()) is not None:
-            self.give_way(*finding)
+            stronger, weak = finding
+            terms = frozenset(rule.term.id for rule in (*stronger, weak))
+            self.found[("P403", terms)] = _outranked(weak, stronger, _beyond(weak, stronger) is None)
+            self.give_way(stronger, weak)
 
     def _next_waiver(self) -> tuple[list[_Hard], _Hard] | None:
         reported: set[str] = set()
@@ -131,11 +144,15 @@ class _Docket:
         return None
 
 
+def _beyond(weak: _Hard, stronger: list[_Hard]) -> BooleanExpression | None:
+    """Where all the stronger rules count, apart from what the weak one asks for itself; None for wherever it counts."""
+    parts = {meaning(part): part for rule in stronger for part in rule.context}
+    return conjunction(tuple(part for key, part in parts.items() if key not in weak.keys))
+
+
 def _may_meet(one: _Hard, other: _Hard) -> bool:
     """Whether two rules can be in force together, as far as their words tell."""
-    if _NEVER in one.keys | other.keys:
-        return False
-    return not any(meaning(negate(part)) in other.keys for part in one.context)
+    return _NEVER not in one.keys and _NEVER not in other.keys and not one.opposites & other.keys
 
 
 def _is_contradiction(rules: list[_Hard]) -> bool:
@@ -200,13 +217,13 @@ def _contradictions(rules: list[_Hard], rank: Mapping[str, int]) -> Iterator[_Fi
     one weaker rule that gives way to them)."""
     from bylaw.compiler.automata.algebra import minimal_conflict
     from bylaw.compiler.automata.partition import StateLimit
-    from bylaw.compiler.regular import dfa_of
+    from bylaw.compiler.regular import dfa_of, why_not_regular
 
     languages = [(rule, dfa_of(rule.obeyed)) for rule in rules]
     decided = [(rule, language) for rule, language in languages if language is not None]
     undecided = [rule.term for rule, language in languages if language is None]
     if undecided:
-        yield _undecided(undecided, *dict.fromkeys(map(_why_not, undecided)))
+        yield _undecided(undecided, *dict.fromkeys(map(why_not_regular, undecided)))
     while decided:
         try:
             conflict = minimal_conflict([language for _, language in decided], SEARCH_LIMIT)
@@ -233,6 +250,9 @@ class _Hard:
     term: RewardTerm
     context: tuple[BooleanExpression, ...]
     obeyed: BooleanExpression
+    keys: frozenset[Hashable]
+    opposites: frozenset[Hashable]
+    meaning: Hashable
 
     @staticmethod
     def of(term: RewardTerm) -> _Hard:
@@ -241,11 +261,10 @@ class _Hard:
         answered = conjunction(tuple(part for part in parts if reads_response(part)))
         assert term.holds is not None
         obeyed = term.holds if answered is None else Or((negate(answered), term.holds))
-        return _Hard(term, tuple(part for part in parts if not reads_response(part)), obeyed)
-
-    @property
-    def keys(self) -> frozenset[Hashable]:
-        return frozenset(meaning(part) for part in self.context)
+        context = tuple(part for part in parts if not reads_response(part))
+        keys = frozenset(meaning(part) for part in context)
+        opposites = frozenset(meaning(negate(part)) for part in context)
+        return _Hard(term, context, obeyed, keys, opposites, meaning(obeyed))
 
     def allows(self, text: str) -> bool:
         """Whether a response obeys the rule."""
@@ -269,7 +288,8 @@ def _groups(hard: list[_Hard]) -> list[list[_Hard]]:
 
 
 # ------------------------------------------------------------------------------------------------------- messages
-def _outranked(weak: _Hard, stronger: list[_Hard], is_always: bool) -> Diagnostic:
+def _outranked(weak: _Hard, stronger: list[_Hard], is_always: bool, others: Sequence[_Hard] = ()) -> Diagnostic:
+    """What to say of a rule that gives way to `stronger`, taken together, and to each of the `others`."""
     beaten = "never takes effect" if is_always else "gives way"
     where = "" if is_always else " where both count"
     by = " and ".join(f"`{rule.term.rule}`" for rule in stronger)
@@ -280,6 +300,10 @@ def _outranked(weak: _Hard, stronger: list[_Hard], is_always: bool) -> Diagnosti
     if witness is not None:
         notes.append(f"shortest text that obeys {by} is {_quoted(witness)}; it breaks `{weak.term.rule}`")
     notes.append(_proof([*languages, *_languages([weak])]))
+    if others:
+        more = len(others) - MOST_NAMED
+        named = ", ".join(f"`{rule.term.rule}`" for rule in others[:MOST_NAMED])
+        notes.append(f"so it does to {named}{f' and {more} more' if more > 0 else ''}")
     marks = [
         Label(_span(rule.term.extent), "... and this" if place else "... this") for place, rule in enumerate(stronger)
     ]
@@ -350,16 +374,6 @@ def _witness(languages: list[Dfa]) -> str | None:
 def _quoted(text: str) -> str:
     shown = text if len(text) <= LONGEST_WITNESS else text[:LONGEST_WITNESS] + "..."
     return repr(shown)
-
-
-def _why_not(term: RewardTerm) -> str:
-    """Why there is no automaton of what a term says."""
-    parts = [part for said in (term.condition, term.holds) if said is not None for part in walk(said)]
-    if any(isinstance(part, ConceptScore) for part in parts):
-        return "concepts are scored, so no proof about texts speaks of them"
-    if any(isinstance(part, (NumberCall, TextCall, BooleanCall)) for part in parts):
-        return "functions are computed on the finished text, so no proof speaks of them"
-    return "no automaton of a reasonable size describes this"
 
 
 def _undecided(terms: list[RewardTerm], *why: str) -> _Finding:

@@ -29,6 +29,7 @@ from bylaw.spec.expression import (
     BooleanExpression,
     BooleanFact,
     Compare,
+    ConceptScore,
     Count,
     EachEvent,
     EachPart,
@@ -38,6 +39,7 @@ from bylaw.spec.expression import (
     MessageText,
     Neighbour,
     Not,
+    NumberCall,
     NumberConstant,
     NumberExpression,
     Occurrences,
@@ -46,8 +48,9 @@ from bylaw.spec.expression import (
     PartOf,
     Phrase,
     Rank,
+    TextCall,
 )
-from bylaw.spec.logic import MIRRORED, negate
+from bylaw.spec.logic import MIRRORED, negate, walk
 from bylaw.spec.machine import CountingMachine
 from bylaw.spec.normal import Normalised
 from bylaw.spec.pattern import Alternate, Node
@@ -57,8 +60,8 @@ LARGEST_COUNT = 4_000
 """Above this, a count is compared on the finished text."""
 LONGEST_PHRASE = 4_000
 """A longer text, such as a whole prompt, is looked for in the finished text: each character costs a state."""
-MOST_AMONG = 8
-"""Up to here `at least n of` a list becomes an automaton."""
+MOST_AMONG, MOST_PATTERNS_AMONG = 8, 3
+"""Up to here `at least n of` a list becomes an automaton; patterns may remember more than phrases do."""
 RESPONSE = MessageText("response")
 
 
@@ -103,6 +106,16 @@ def _statement(term: RewardTerm, holds: BooleanExpression, limit: int) -> Valued
     if term.kind == "hard":
         return support(broken.complement())
     return scale(indicator(broken), -(term.weight or 0.0))
+
+
+def why_not_regular(term: RewardTerm) -> str:
+    """Why there is no automaton of what a term says."""
+    parts = [part for said in (term.condition, term.holds) if said is not None for part in walk(said)]
+    if any(isinstance(part, ConceptScore) for part in parts):
+        return "concepts are scored, so no proof about texts speaks of them"
+    if any(isinstance(part, (NumberCall, TextCall, BooleanCall)) for part in parts):
+        return "functions are computed on the finished text, so no proof speaks of them"
+    return "no automaton of a reasonable size describes this"
 
 
 # ---------------------------------------------------------------------------------------------------- statements
@@ -200,7 +213,8 @@ def _compare(operator: Operator, left: NumberExpression, right: NumberExpression
 
 def _found_among(among: FoundAmong, least: int, most: int | None, limit: int) -> Dfa | None:
     """The texts in which at least `least` of the matchers are found, and no more than `most`."""
-    if len(among.matchers) > MOST_AMONG:
+    patterns = sum(not isinstance(matcher, Phrase) for matcher in among.matchers)
+    if len(among.matchers) > MOST_AMONG or patterns > MOST_PATTERNS_AMONG:
         return None
     at_least: list[Dfa] = [Dfa.constant(Alphabet.of(()), True)]  # item j: at least j of those seen so far
     for matcher in among.matchers:

@@ -86,12 +86,12 @@ def specialise(program: RewardProgram, trace: Trace) -> tuple[RewardTerm, ...]:
                 holds=None if term.holds is None else start.truth(term.holds),
                 value=None if term.value is None else start.number(term.value),
             )
+            if term.kind == "hard" and left.holds == FALSE and term.holds is not None:
+                left = replace(left, holds=start.of_the_answer(term.holds))
+                if left.holds == TRUE:
+                    continue  # broken by what was done before, and nothing is asked of the answer
         except _Missing as missing:
             raise CannotSpecialise(term.id, missing.reason) from None
-        if term.kind == "hard" and left.holds == FALSE and term.holds is not None:
-            left = replace(left, holds=start.of_the_answer(term.holds))
-            if left.holds == TRUE:
-                continue  # broken by what was done before, and nothing is asked of the answer
         _refuse_scores(left)
         alive.append(left)
     return tuple(alive)
