@@ -1,8 +1,8 @@
 """Prompt-time partial evaluation: what is left of a program once everything but the response is known.
 
 Most conditions are about the prompt, about facts or about what tools were called before. They are settled here, before
-the first token; what remains of a term reads the response alone, and can become an automaton. The answer that is being
-written is a message, not a call: rules about calls and outputs are settled altogether.
+the first token; what remains reads the response alone, and can become an automaton. The answer that is being written is
+a message, not a call: rules about calls and outputs are settled altogether.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def specialise(program: RewardProgram, trace: Trace) -> tuple[RewardTerm, ...]:
             )
             if term.kind == "hard" and left.holds == FALSE and term.holds is not None:
                 left = replace(left, holds=start.of_the_answer(term.holds))
-                if left.holds == TRUE:
-                    continue  # broken by what was done before, and nothing is asked of the answer
+                if left.holds == TRUE:  # broken by what was done before
+                    continue
         except _Missing as missing:
             raise CannotSpecialise(term.id, missing.reason) from None
         _refuse_scores(left)
@@ -99,10 +99,9 @@ def specialise(program: RewardProgram, trace: Trace) -> tuple[RewardTerm, ...]:
 
 def _refuse_scores(term: RewardTerm) -> None:
     """Raises CannotSpecialise for a term that hangs on the score of an answer that nobody has scored yet."""
-    for expression in (term.condition, term.holds, term.value):
-        for part in () if expression is None else walk(expression):
-            if isinstance(part, ConceptScore):
-                raise CannotSpecialise(term.id, f"nothing scores `{part.concept.name}` while an answer is written")
+    said = [each for each in (term.condition, term.holds, term.value) if each is not None]
+    for score in (part for each in said for part in walk(each) if isinstance(part, ConceptScore)):
+        raise CannotSpecialise(term.id, f"nothing scores `{score.concept.name}` while an answer is written")
 
 
 class _Missing(Exception):
@@ -225,19 +224,16 @@ class _Partial:
         return _join([lambda p=p: said(p) for p in positions], is_some)  # type: ignore[misc]
 
     def of_the_answer(self, broken: BooleanExpression) -> BooleanExpression:
-        """What a hard rule that was broken before the answer still asks of the answer: no answer mends what was done.
-
-        A rule about calls asks nothing more, one about every message asks it of the answer; any other stays broken.
-        """
+        """What a hard rule that was broken before still asks of the answer, since no answer mends what was done: a rule
+        about calls nothing more, one about every message the same of the answer; any other stays broken."""
         match broken:
             case And(items):
                 parts = [self.truth(item) for item in items]
                 asked = [self.of_the_answer(i) if p == FALSE else p for i, p in zip(items, parts, strict=True)]
                 return _join([lambda part=part: part for part in asked], False)  # type: ignore[misc]
             case EachEvent("every", selector, item) if _may_be_answer(selector):
-                last = len(self.here.trace.messages)
-                status = negate(self._status(selector, last))
-                return _join([lambda: status, lambda: self.at(last).truth(item)], True)
+                n = len(self.here.trace.messages)
+                return _join([lambda: negate(self._status(selector, n)), lambda: self.at(n).truth(item)], True)
         made = [selector for part in walk(broken) for selector in selectors(part)]
         return TRUE if made and not any(map(_may_be_answer, made)) else FALSE
 
@@ -271,8 +267,7 @@ class _Partial:
         position = last if self.is_last else self.here.position
         if position is None:
             raise _Missing("nothing stands before or after this")
-        before = found(selector, self.here).beside(side, position)
-        settled = [lambda: BooleanConstant(bool(_known(before)))]
+        settled = [lambda: BooleanConstant(bool(_known(found(selector, self.here).beside(side, position))))]
         if side == "after" and position < last:
             return _join([*settled, lambda: self._status(selector, last)], True)
         return _join(settled, True)
@@ -400,6 +395,6 @@ def reads_only_response(expression: Expression) -> bool:
     match expression:
         case MessageText(role):
             return role in ("response", "it")
-        case Fact() | NumberFact() | BooleanFact() | Continued() | EachEvent() | EventCount() | Neighbour():
+        case Fact() | NumberFact() | BooleanFact() | Continued() | EachEvent() | EventCount() | EventAt() | Neighbour():
             return False
     return all(reads_only_response(child) for child in children(expression))

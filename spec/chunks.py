@@ -230,8 +230,30 @@ def _text(scanner: _Scanner, match: re.Match[str]) -> int:
 _QUOTE_NOTE = "word processors replace quotes while you type"
 
 
+_SHORTENED: Mapping[str, str] = MappingProxyType(
+    {"mustn": "must not", "shouldn": "should not", "needn": "need not", "don": "must not", "doesn": "does not"}
+)
+
+
+def _shortened_word(scanner: _Scanner, match: re.Match[str]) -> bool:
+    """Report `mustn't` and its like, whose apostrophe opens no text; whether this is one."""
+    word = re.search(r"[A-Za-z]+\Z", scanner.source.text[: match.start()][-20:])
+    if word is None or not re.match(r".t\b", match[0]):
+        return False
+    span = Span(match.start() - len(word[0]), match.start() + 2)
+    meant = _SHORTENED.get(word[0].lower())
+    fix = None if meant is None else Fix(f"write `{meant}`", span, meant)
+    message = f"`{scanner.source.slice(span)}` is not one of the six rule words"
+    note = "must, must not, should, should not, may, need not"
+    scanner.report("P202", message, Label(span), note, fix=fix)
+    scanner.is_readable = False
+    return True
+
+
 def _trap(scanner: _Scanner, match: re.Match[str]) -> None:
-    """Report a text in curly or single quotes."""
+    """Report a text in curly or single quotes, or a rule word with an apostrophe."""
+    if _shortened_word(scanner, match):
+        return
     is_closed = bool(match["trap_end"] or match["single_end"])
     inner = match[0][1:-1] if is_closed else match[0][1:].rstrip()
     is_single = match[0][0] == "'"
@@ -239,7 +261,10 @@ def _trap(scanner: _Scanner, match: re.Match[str]) -> None:
     wanted = '"' + inner.replace("\\", "\\\\").replace('"', '\\"') + '"'
     note = "single quotes may stand inside a text, not around it" if is_single else _QUOTE_NOTE
     label = Label(span, "these are single quotes" if is_single else "these are curly quotes")
-    fix = Fix(wanted, span, wanted, safe=is_closed and "\\" not in inner)
+    # Where another single quote follows, the text may end there and this one be an apostrophe.
+    rest = scanner.source.text[span.end :].split("\n", 1)[0]
+    is_plain = is_closed and "\\" not in inner and not (is_single and "'" in rest)
+    fix = Fix(wanted, span, wanted, safe=is_plain)
     scanner.report("P001", "text must be in straight double quotes", label, note, fix=fix)
     scanner.is_readable = scanner.is_readable and is_closed
 

@@ -289,9 +289,9 @@ def brute(expression: BooleanExpression, messages: tuple[Message, ...], at: int 
             sure, most = sum(m is True for m in met), sum(m is not False for m in met)
             answers = {_ordered(order, n, bound) for n in range(sure, most + 1)}
             return answers.pop() if len(answers) == 1 else None
-        case Compare(_, NumberFact(), NumberConstant(bound)):
+        case Compare(order, NumberFact(), NumberConstant(bound)):
             given = dict(_message(messages, at).arguments)
-            return given["n"] > bound if "n" in given else None  # type: ignore[operator]
+            return _ordered(order, given["n"], bound) if "n" in given else None  # type: ignore[arg-type]
         case Neighbour(side, chosen):
             assert at is not None
             others = range(at) if side == "before" else range(at + 1, len(messages))

@@ -18,7 +18,9 @@ from bylaw.spec.source import Source
 ROOT = Path(__file__).parents[1]
 LANGUAGE = (ROOT / "spec" / "LANGUAGE.md").read_text(encoding="utf-8")
 IR = (ROOT / "compiler" / "IR.md").read_text(encoding="utf-8")
-DOCUMENTS = re.findall(r"^````markdown(?: (error|warning|note)=(P\d+))?\n(.*?)^````$", LANGUAGE, re.MULTILINE | re.DOTALL)
+DOCUMENTS = re.findall(
+    r"^````markdown(?: (error|warning|note)=(P\d+))?\n(.*?)^````$", LANGUAGE, re.MULTILINE | re.DOTALL
+)
 BLOCKS = re.findall(r"^```bylaw(?: (error|warning|note)=(P\d+))?\n(.*?)^```$", LANGUAGE, re.MULTILINE | re.DOTALL)
 
 

@@ -19,7 +19,8 @@ from bylaw.runtime.cli.shared import UNUSABLE, compile_or_exit, fail
     help="What to write. Default: by the name of the file, else Markdown.",
 )
 @click.option("--out", type=click.Path(dir_okay=False), help="Write it there instead of printing it.")
-def command(rules: str, output: str | None, out: str | None) -> None:
+@click.option("--force", is_flag=True, help="Write over a file that is there already; never over a policy.")
+def command(rules: str, output: str | None, out: str | None, force: bool) -> None:
     """Write a policy as a document for people: rules by level, with reasons, exceptions and examples.
 
     Of a literate policy (.bylaw.md), Markdown keeps the prose, with the rules in place of its blocks. Exit code
@@ -33,6 +34,10 @@ def command(rules: str, output: str | None, out: str | None) -> None:
     if out is None:
         click.echo(text.rstrip("\n"))
         return
+    if out.endswith((".bylaw", ".bylaw.md")):
+        fail(f"`{out}` is the name of a policy; a document is `.md` or `.html`", UNUSABLE)
+    if Path(out).exists() and not force:
+        fail(f"`{out}` is there already; `--force` writes over it", UNUSABLE)
     from bylaw.spec.fixes import write_atomically
 
     try:

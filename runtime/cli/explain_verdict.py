@@ -168,6 +168,9 @@ def _clause(clause: ClauseExplanation, compiled: Compiled, trace: Trace) -> Iter
     yield f"    {_place(clause, compiled)}: {_text(clause.term.extent, compiled)}: {score.verdict}"
     if score.reason is not None:
         yield f"      {score.reason}"
+    if clause.term.eased:
+        by = ", ".join(f"`{waiver.by}`" for waiver in clause.term.eased)
+        yield f"      room is made in it by permission {by}, where that counts"
     response = trace.response or ""
     for found in score.evidence:
         text = response[found.start : found.end]
