@@ -66,6 +66,8 @@ def _check_examples(policy: RegulatorSet, rules: Mapping[str, tuple[RewardTerm, 
         found = example_verdict(example, terms)
         if found.verdict == "unscored":
             note = "write a whole conversation between braces, and facts with `given`"
+            if "no scorer" in (found.reason or ""):
+                note = "a text is decided by its concept where it is one of its `like` or `unlike` texts"
             yield _about(example.extent, "P502", f"this example cannot be decided: {found.reason}", notes=(note,))
         elif found.verdict != example.verdict:
             yield _wrong_example(example, found)

@@ -565,3 +565,30 @@ def test_plugin(house: Path) -> None:
     code, out = pytest_on(house, "--bylaw")
     assert (code, "P102" in out) == (1, True)
     assert pytest_on(house)[0] == 4  # nothing is collected unless asked for, and pytest then knows no such file
+
+
+# ----------------------------------------------------------------------------------------------- prompts of a run
+def test_a_run_takes_its_prompts_from_the_suites_of_the_policy(tmp_path: Path) -> None:
+    from bylaw.runtime.cli.run import _prompts
+
+    beside = tmp_path / "prompts.jsonl"
+    beside.write_text('{"prompt": "beside"}\n', encoding="utf-8")
+    suites = 'suite a = ["one", "two"]\nsuite b = ["two", "three"]\n'
+    rule = 'rule r at user { limit response contains "x" to at most 5% over suite a }'
+    read, name, digest = _prompts(compiled(suites + rule), None, beside)
+    assert [trace.text("prompt") for trace in read.traces] == ["one", "two", "three"]
+    assert (name, len(digest)) == ("suite a, b", 64)
+    read, name, _ = _prompts(compiled(suites + rule), str(beside), beside)
+    assert ([trace.text("prompt") for trace in read.traces], name) == (["beside"], str(beside))
+    read, _, _ = _prompts(compiled('rule r at user { must contain "x" }'), None, beside)
+    assert [trace.text("prompt") for trace in read.traces] == ["beside"]
+
+
+def test_a_document_is_not_written_over_what_is_there(house: Path, tmp_path: Path) -> None:
+    before = house.read_bytes()
+    assert run("doc", house, "--out", house, "--force")[0] == 2
+    assert house.read_bytes() == before
+    out = tmp_path / "x.md"
+    assert run("doc", house, "--out", out)[0] == 0
+    assert run("doc", house, "--out", out)[0] == 2
+    assert run("doc", house, "--out", out, "--force")[0] == 0

@@ -363,3 +363,20 @@ def test_no_text_takes_long(piece: str, count: int) -> None:
 
 def test_too_large_a_text_is_refused() -> None:
     assert codes("#" * 1_000_001) == ["P006"]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("mustn't", "must not"), ("shouldn’t", "should not"), ("needn't", "need not"), ("don't", "must not")],
+)
+def test_a_rule_word_with_an_apostrophe_is_no_text(written: str, meant: str) -> None:
+    source = Source("p", f'rule a at user {{\n  {written} mention "x"\n}}\n')
+    (found,) = parse(source).diagnostics
+    assert (found.code, found.fix and found.fix.replacement) == ("P202", meant)
+
+
+def test_a_single_quoted_text_with_an_apostrophe_in_it_is_not_safe_to_fix() -> None:
+    source = Source("p", "rule a at user {\n  because 'the customer's choice'\n  must contain \"x\"\n}\n")
+    assert not any(
+        found.fix and found.fix.safe and found.primary.span.start < 40 for found in parse(source).diagnostics
+    )

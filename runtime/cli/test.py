@@ -165,6 +165,12 @@ def _print(done: dict[str, Any], is_covered: bool, verbose: bool) -> None:
         _print_coverage(done["coverage"])
 
 
+def _nearest(threshold: dict[str, Any]) -> str:
+    if threshold["nearest_broken"] is None:
+        return "nothing breaks it"
+    return "nothing keeps it" if threshold["nearest_kept"] is None else f"nearest is {threshold['nearest_broken']:g}"
+
+
 def _print_coverage(found: dict[str, Any]) -> None:
     names = {
         "verdicts": "verdicts of rules",
@@ -184,7 +190,5 @@ def _print_coverage(found: dict[str, Any]) -> None:
             click.echo(f"    `{each['of']}`: never {never}: {each['condition']}")
     for each in found["thresholds"]:
         if not each["near_miss"]:
-            nearest = (
-                "nothing breaks it" if each["nearest_broken"] is None else f"nearest is {each['nearest_broken']:g}"
-            )
+            nearest = _nearest(each)
             click.echo(f"    `{each['rule']}`: no near miss ({nearest}): {each['sentence']}")
