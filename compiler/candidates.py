@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from bylaw.spec import catalog
 from bylaw.spec.expression import (
@@ -29,6 +30,7 @@ from bylaw.spec.pattern import Alternate, Chars, Concat, Node, PatternError, Rep
 LONGEST = 40_000
 """Characters; a candidate beyond this is not worth evaluating."""
 RESPONSE = MessageText("response")
+JOINTS = (" ", "\n", "\n\n")
 
 
 def candidates(statements: Sequence[BooleanExpression]) -> Iterator[str]:
@@ -37,7 +39,7 @@ def candidates(statements: Sequence[BooleanExpression]) -> Iterator[str]:
     for statement in statements:
         wanted.add(statement)
     yield from wanted.whole
-    for joint in (" ", "\n", "\n\n"):
+    for joint in JOINTS:
         body = joint.join((*wanted.parts, *(_repeated(part, times, joint) for part, times in wanted.counted)))
         text = joint.join(filter(None, (wanted.start, body, wanted.end)))
         if len(text) > LONGEST:
@@ -91,12 +93,34 @@ class _Wanted:
             return
         match counted:
             case Count(unit, subject) if subject == RESPONSE:
-                shown = [each for each in catalog.unit(unit).examples if each.count]
-                if shown:
-                    best = min(shown, key=lambda each: len(each.text) / each.count)
-                    self.counted.append((best.text, math.ceil(least / best.count)))
+                self._add_units(unit, least)
             case Occurrences(_, subject, (matcher, *_)) if subject == RESPONSE:
                 self.counted.append((_example(matcher), least))
+
+    def _add_units(self, name: str, least: int) -> None:
+        unit = catalog.unit(name)
+        shown = [each for each in unit.examples if each.count]
+        shown.sort(key=lambda each: (not each.text.isascii(), len(each.text) / each.count))
+        for best in shown:
+            # What counts different things has no more of them when it is repeated, nor has what never ends.
+            if best.count >= least or _adds_up(unit, best):
+                self.counted.append((best.text, math.ceil(least / best.count)))
+                return
+        if shown:
+            self.parts.append(_different_words(least))
+
+
+def _adds_up(unit: catalog.Unit, shown: catalog.UnitExample) -> bool:
+    """Whether an example has twice as many of a unit when it is repeated."""
+    return any(len(unit.find(shown.text + joint + shown.text)) >= 2 * shown.count for joint in JOINTS)
+
+
+def _different_words(number: int) -> str:
+    """`a b aa ab ba bb aaa`: words without digits, of which few rules speak; only one where they would be too long."""
+    found: list[str] = []
+    for length in range(1, (number + 1).bit_length() + 1 if number * number.bit_length() <= LONGEST else 2):
+        found += map("".join, product("ab", repeat=length))
+    return " ".join(found[:number])
 
 
 def _example(matcher: Matcher) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bylaw.compiler.analysis import analyse
+from bylaw.compiler.conversations import Conversations
 from bylaw.compiler.defeat import settle
 from bylaw.compiler.lower import lower
 from bylaw.compiler.outrank import settle_conflicts
 from bylaw.compiler.program import RewardProgram
 from bylaw.compiler.verify import verify
+from bylaw.compiler.witnesses import LIKELY_TEXTS, Witnesses, letters_of
 from bylaw.spec.ast import Module
-from bylaw.spec.errors import Diagnostic, PolicyError
+from bylaw.spec.errors import PROVED, Diagnostic, PolicyError
 from bylaw.spec.lints import lint
 from bylaw.spec.lints_silence import silence
 from bylaw.spec.literate import check_headings
@@ -23,12 +28,20 @@ from bylaw.spec.regulator import RegulatorSet
 from bylaw.spec.resolver import resolve
 from bylaw.spec.source import Source
 
+if TYPE_CHECKING:  # only where they are asked for
+    from bylaw.compiler.proofs.interface import Undecided
+
+
+LONG = 0.5
+"""Seconds; what took longer is kept for the next time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A policy file and all its stages. With an error among the diagnostics, `program` is None: nothing runs on it.
 
     `draft` is the program even where examples or tests fail, for tools that show them; None where there is none.
+    `undecided` are the questions that the analyses had to leave open.
     """
 
     source: Source
@@ -37,6 +50,7 @@ class Compiled:
     program: RewardProgram | None
     diagnostics: tuple[Diagnostic, ...]
     draft: RewardProgram | None = None
+    undecided: tuple[Undecided, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -49,20 +63,51 @@ class Compiled:
         return self.program
 
 
-def compile_file(path: str | Path) -> Compiled:
-    """Compiles a policy file and what it imports. Raises SourceError when it cannot be read."""
-    return compile_source(Source.read(path), Path(path))
+def compile_file(path: str | Path, proofs: bool = False, memory: Path | None = None) -> Compiled:
+    """Compiles a policy file and what it imports, as `compile_source`. Raises SourceError when it cannot be read."""
+    return compile_source(Source.read(path), Path(path), proofs, memory)
 
 
-def compile_source(source: Source, path: Path | None = None) -> Compiled:
+def compile_source(
+    source: Source, path: Path | None = None, proofs: bool = False, memory: Path | None = None
+) -> Compiled:
     """Compiles a policy text; later stages run only when the earlier ones found no error.
 
     `path` is the file that the text is in, where there is one: imports and other files are looked for beside it.
+    With `proofs`, the analyses of compiler/proofs look for what an author should know besides: they change nothing
+    about what the policy means, unless they prove that it cannot mean anything. `memory` is a file that keeps what was
+    found out for the next time, where that took long.
     """
-    compiled = _compile(source, path)
-    diagnostics = silence((*compiled.diagnostics, *_remarks(compiled)), compiled.source)
+    began = time.monotonic()
+    compiled, witnesses = _compile(source, path, memory if proofs else None)
+    found = (*compiled.diagnostics, *_remarks(compiled))
+    proved, undecided = _proved(compiled, witnesses) if proofs else ((), ())
+    # Examples that contradict each other are told as that, and not as a failed example too.
+    told = {mark.span for each in proved if each.code == "P506" for mark in (each.primary, *each.secondary)}
+    found = tuple(each for each in found if each.code not in ("P501", "P504") or each.primary.span not in told)
+    diagnostics = silence((*found, *proved), compiled.source, frozenset() if proofs else PROVED)
+    if proofs and memory is not None and time.monotonic() - began > LONG:
+        with suppress(OSError):  # it only saves time
+            from bylaw.compiler.proof_memory import save
+
+            save(memory, witnesses)
     sound = None if _has_error(diagnostics) else compiled.program
-    return replace(compiled, program=sound, diagnostics=_sorted(diagnostics))
+    return replace(compiled, program=sound, diagnostics=_sorted(diagnostics), undecided=undecided)
+
+
+def _proved(compiled: Compiled, witnesses: Witnesses) -> tuple[tuple[Diagnostic, ...], tuple[Undecided, ...]]:
+    """What the analyses find, and the questions that they leave open."""
+    if compiled.regulators is None or compiled.draft is None:
+        return (), ()
+    from bylaw.compiler.proofs import prove
+    from bylaw.compiler.proofs.interface import Undecided
+
+    witnesses.is_thorough = True
+    found = tuple(prove(compiled.module, compiled.regulators, compiled.draft, witnesses))
+    return (
+        tuple(each for each in found if isinstance(each, Diagnostic)),
+        tuple(each for each in found if isinstance(each, Undecided)),
+    )
 
 
 def _remarks(compiled: Compiled) -> Iterator[Diagnostic]:
@@ -74,28 +119,40 @@ def _remarks(compiled: Compiled) -> Iterator[Diagnostic]:
         yield from check_headings(compiled.source.document, compiled.module, compiled.regulators.regulators)
 
 
-def _compile(source: Source, path: Path | None) -> Compiled:
-    """Everything but what is only a remark."""
+def _compile(source: Source, path: Path | None, memory: Path | None) -> tuple[Compiled, Witnesses]:
+    """Everything but what is only a remark, and the texts that were found on the way."""
     parsed = parse(source)
     diagnostics = list(parsed.diagnostics)
     if _has_error(diagnostics):
-        return Compiled(source, parsed.module, None, None, tuple(diagnostics))
+        return Compiled(source, parsed.module, None, None, tuple(diagnostics)), Witnesses()
     loaded = load(parsed, path)
     source = loaded.source
     resolution = resolve(loaded)
     diagnostics += resolution.diagnostics
     if not resolution.ok:
-        return Compiled(source, parsed.module, resolution.regulators, None, _sorted(diagnostics))
+        return Compiled(source, parsed.module, resolution.regulators, None, _sorted(diagnostics)), Witnesses()
     settled = settle(resolution.regulators)
     diagnostics += settled.diagnostics
     if _has_error(diagnostics):
-        return Compiled(source, parsed.module, resolution.regulators, None, _sorted(diagnostics))
-    said = [example.messages[-1].content for example in resolution.regulators.examples]
-    program, conflicts = settle_conflicts(verify(lower(resolution.regulators, settled)), said)
+        return Compiled(source, parsed.module, resolution.regulators, None, _sorted(diagnostics)), Witnesses()
+    witnesses = _remembered(memory)
+    witnesses.letters = letters_of(source.text)
+    for text in (*LIKELY_TEXTS, *(example.messages[-1].content for example in resolution.regulators.examples)):
+        witnesses.add(text)
+    program, conflicts = settle_conflicts(
+        verify(lower(resolution.regulators, settled)), witnesses, Conversations.of(resolution.regulators)
+    )
     diagnostics += (*conflicts, *analyse(resolution.regulators, verify(program)))
     diagnostics += () if resolution.trials is None else _try_out(resolution.trials)
     sound = None if _has_error(diagnostics) else program
-    return Compiled(source, parsed.module, resolution.regulators, sound, _sorted(diagnostics), program)
+    return Compiled(source, parsed.module, resolution.regulators, sound, _sorted(diagnostics), program), witnesses
+
+
+def _remembered(memory: Path | None) -> Witnesses:
+    from bylaw.compiler.proof_memory import load
+
+    known = None if memory is None else load(memory)
+    return Witnesses() if known is None else known.witnesses()
 
 
 def _try_out(trials: RegulatorSet) -> tuple[Diagnostic, ...]:

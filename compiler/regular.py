@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from functools import cache, lru_cache
 
-from bylaw.compiler.automata.algebra import intersect, union
+from bylaw.compiler.automata.algebra import intersect, number_between, union
 from bylaw.compiler.automata.alphabet import Alphabet
 from bylaw.compiler.automata.build import language, occurrences
 from bylaw.compiler.automata.counts import Valued, add, count_between, indicator, linear, saturating, scale, support
@@ -177,7 +177,7 @@ def _holds(name: str, matchers: tuple[Matcher, ...], quantity: str, limit: int) 
         together = Alternate(tuple(one.node.items[0] for one in known if isinstance(one.node, Normalised)))
         known = [Language(known[0].mode, Normalised((together,)))]
     built = [language(one.node, one.mode, limit=limit) for one in known]  # type: ignore[arg-type]
-    return (union if quantity == "any" else intersect)(built, limit)
+    return built[0] if len(built) == 1 else (union if quantity == "any" else intersect)(built, limit)
 
 
 def _is_plain(node: Node) -> bool:
@@ -216,19 +216,9 @@ def _found_among(among: FoundAmong, least: int, most: int | None, limit: int) ->
     patterns = sum(not isinstance(matcher, Phrase) for matcher in among.matchers)
     if len(among.matchers) > MOST_AMONG or patterns > MOST_PATTERNS_AMONG:
         return None
-    at_least: list[Dfa] = [Dfa.constant(Alphabet.of(()), True)]  # item j: at least j of those seen so far
-    for matcher in among.matchers:
-        one = _holds(among.predicate, (matcher,), "any", limit)
-        if one is None:
-            return None
-        more = [intersect([fewer, one], limit) for fewer in at_least]
-        at_least = [
-            union([so_far, more[count - 1]], limit) if count else so_far for count, so_far in enumerate(at_least)
-        ] + more[-1:]
-    enough = at_least[least] if least < len(at_least) else Dfa.constant(Alphabet.of(()), False)
-    if most is None or most + 1 >= len(at_least):
-        return enough
-    return intersect([enough, at_least[most + 1].complement()], limit)
+    found = [_holds(among.predicate, (matcher,), "any", limit) for matcher in among.matchers]
+    known = [one for one in found if one is not None]
+    return number_between(known, least, most, limit) if len(known) == len(found) else None
 
 
 def _range(operator: str, bound: float) -> tuple[int, int | None]:

@@ -78,16 +78,29 @@ CODES: Mapping[str, str] = MappingProxyType(
         "P406": "a dot of a pattern that looks like a domain stands for any character",
         "P407": "an alternative of a pattern is empty, or the pattern is found in every text",
         "P408": "a part of a pattern changes nothing",
+        "P409": "another rule already asks for all that a rule asks for",
+        "P410": "two rules say the same",
+        "P411": "a condition is never true, or always",
+        "P412": "an exception or a permission is never reached",
+        "P413": "hard rules decide what a limit is about",
+        "P414": "limits cannot be met together",
+        "P415": "a suite is too small for the confidence that is asked of it",
+        "P416": "a weight never matters between the examples of its rule",
+        "P418": "every answer obeys a rule",
+        "P419": "rules contradict each other for some values of a parameter",
         "P501": "an example is not what it says",
         "P502": "an example cannot be decided",
         "P503": "an example does not end with what the assistant says or does",
         "P504": "a test does not come out as it says",
         "P505": "a fact is given that no rule asks for",
+        "P506": "examples contradict each other",
+        "P507": "no example and no test shows a rule",
         "P601": "a file has no rules",
         "P602": "a text that is looked for has a blank at an end",
         "P603": "a word is written with letters of two scripts that look alike",
         "P604": "an entry of a list stands there twice",
         "P605": "something is declared and no rule uses it",
+        "P606": "two names look alike",
         "P611": "a comment that silences a warning is not complete",
         "P612": "a comment silences nothing",
         "P613": "something is used that its author advises against",
@@ -98,6 +111,11 @@ CODES: Mapping[str, str] = MappingProxyType(
         "P703": "the model cannot meet a budget",
     }
 )
+
+PROVED: frozenset[str] = frozenset(
+    ("P409", "P410", "P411", "P412", "P413", "P414", "P415", "P416", "P418", "P419", "P506", "P507", "P606")
+)
+"""Codes that are found only where the analyses are asked for (compiler/proofs)."""
 
 
 class Severity(StrEnum):

@@ -30,12 +30,14 @@ class _Allowance:
     used: set[str] = field(default_factory=set)
 
 
-def silence(diagnostics: Iterable[Diagnostic], source: Source) -> tuple[Diagnostic, ...]:
+def silence(
+    diagnostics: Iterable[Diagnostic], source: Source, unasked: frozenset[str] = frozenset()
+) -> tuple[Diagnostic, ...]:
     """Return the diagnostics without the warnings and notes that a comment allows, and with what is wrong in comments.
 
     Nothing is said of comments that silence nothing while there are errors, which may keep a warning from being found,
     nor of comments in imported files, which are checked by themselves. Nor is it of what no rule uses: a name that is
-    written wrongly where it is used is one mistake.
+    written wrongly where it is used is one mistake. Nor of the codes `unasked`, which nobody has looked for.
     """
     found = tuple(diagnostics)
     if any(each.code == _UNUSED for each in found) and any(each.is_error for each in found):
@@ -55,7 +57,7 @@ def silence(diagnostics: Iterable[Diagnostic], source: Source) -> tuple[Diagnost
     has_error = any(diagnostic.is_error for diagnostic in left)
     for allowance in allowances:
         if allowance.is_own:
-            added += _unused(allowance, left, has_error)
+            added += _unused(allowance, left, has_error, unasked)
     return tuple(sorted((*left, *added), key=lambda diagnostic: diagnostic.primary.span.start))
 
 
@@ -131,8 +133,12 @@ def _is_about(allowance: _Allowance, diagnostic: Diagnostic) -> bool:
     return diagnostic.code in allowance.codes and line.start <= start <= line.end
 
 
-def _unused(allowance: _Allowance, left: list[Diagnostic], has_error: bool) -> Iterator[Diagnostic]:
+def _unused(
+    allowance: _Allowance, left: list[Diagnostic], has_error: bool, unasked: frozenset[str]
+) -> Iterator[Diagnostic]:
     for code in allowance.codes:
+        if code in unasked:
+            continue
         error = next((each for each in left if each.code == code and _is_about(allowance, each)), None)
         if code in allowance.used or (has_error and error is None):
             continue

@@ -209,20 +209,24 @@ def application(item: ast.ApplyDecl, scope: Scope, messages: Messages) -> Applic
     return Application(item, rule, home, _bind(item, rule, scope, home, messages))
 
 
+def instance(applied: Application, messages: Messages) -> ast.RuleDecl:
+    """The rule that an application makes, with its name, level and weights; its clauses still name the parameters."""
+    level, clauses = applied.item.level or applied.rule.level, _weighed(applied, messages)
+    return _instance(applied.rule, applied.values, name=name_of(applied.item), level=level, clauses=clauses)
+
+
 def resolve_application(applied: Application, levels: tuple[str, ...], messages: Messages) -> list[Regulator]:
     """The regulators that an application makes, at the place of the `apply`."""
     item, rule = applied.item, applied.rule
-    level = item.level or rule.level
     if item.level is None and rule.level is not None and rule.level.text not in levels:
         message = f"`{item.template.text}` stands at level `{rule.level.text}`, which is not a level of this policy"
         note = f"say at which level: `apply ... at LEVEL`; the levels here are {' > '.join(levels)}"
         where = (Label(rule.level.span, "its level"),)
         messages.error("P106", message, item.template.span, secondary=where, notes=(note,))
         return []
-    clauses = _weighed(applied, messages)
-    instance = _instance(rule, applied.values, name=name_of(item), level=level, clauses=clauses)
     attempt = messages.child()
-    made = resolve_rule(instance, inner_scope(replace(applied.home, levels=levels), applied.values), attempt)
+    made_of = instance(applied, messages)
+    made = resolve_rule(made_of, inner_scope(replace(applied.home, levels=levels), applied.values), attempt)
     messages.unfolded = attempt.unfolded
     messages.found += [_at(diagnostic, item) for diagnostic in attempt.found]
     where_applied = _extent(item.span)

@@ -21,6 +21,7 @@ from bylaw.compiler.automata.algebra import (
     intersect,
     is_empty,
     minimal_conflict,
+    number_between,
     product,
     shortest_witness,
     union,
@@ -40,9 +41,12 @@ from bylaw.compiler.automata.counts import (
     trim,
 )
 from bylaw.compiler.automata.dfa import Dfa
+from bylaw.compiler.automata.many import FEW_TEXTS, EncodedTexts, accepting
 from bylaw.compiler.automata.partition import StateLimit
+from bylaw.compiler.regular import unit_machine
 from bylaw.spec.charset import ASCII_DIGIT, RE2_SPACE, CharSet
 from bylaw.spec.machine import CountingMachine
+from bylaw.spec.normal import Normalised
 from bylaw.spec.pattern import compile_pattern, literal, parse_pattern, whole_words
 
 A, B = CharSet.of("aα"), CharSet.of("b")
@@ -85,6 +89,10 @@ def test_algebra_agrees_with_brute_force(one, two, three):
     assert accepted(intersect([one, two, three])) == sets[0] & sets[1] & sets[2]
     assert accepted(union([one, two])) == sets[0] | sets[1]
     assert accepted(difference(one, two)) == sets[0] - sets[1]
+    for least, most in ((0, 1), (1, 2), (2, None), (3, 3), (4, None)):
+        counts = {text: sum(text in chosen for chosen in sets) for text in TEXTS}
+        expected = {text for text, count in counts.items() if least <= count and (most is None or count <= most)}
+        assert accepted(number_between([one, two, three], least, most)) == expected
     majority = product([one, two, three], lambda verdicts: sum(verdicts) >= 2)
     assert accepted(majority) == {text for text in TEXTS if sum(text in chosen for chosen in sets) >= 2}
     small = one.minimise()
@@ -194,6 +202,81 @@ def test_witnesses_of_patterns_are_shortest_and_confirmed_by_re2(required, forbi
         assert len(found) == len(expected)
     shorter = intersect([*rules, language(parse_pattern(f"[^\\x00]{{0,{max(len(found) - 1, 0)}}}"), "full")])
     assert is_empty(shorter) or not found
+
+
+def found_in(source: str, flags: str = "") -> Dfa:
+    """The texts in whose plain form the pattern is found."""
+    return language(Normalised((parse_pattern(source, flags),)), "search")
+
+
+@pytest.mark.parametrize(
+    ("source", "letters", "expected"),
+    [
+        # One character that reads as several is shorter, and nothing to show.
+        ("^answer$", "", "answer"),
+        ("^1/2$", "", "1/2"),
+        ("^.{3}$", "", "aaa"),
+        ("^.{3}$", "βα", "βββ"),
+        # Letters before the spaces that policies have more of.
+        ("^.{3}$", " eβ", "eee"),
+        ("^[^a-z]{3}$", " 7e", "AAA"),
+        ("^[^a-z]{3}$", " 7É", "ÉÉÉ"),
+        # What is not the author's takes more characters where that does without.
+        ("^(?:éé|z{9})$", "", "z" * 9),
+        ("^(?:éé|z{9})$", "é", "éé"),
+        ("^(?:é+[0-9]|é{7})$", "\ud800", "é0"),
+        ("^[éα]$", "", "é"),
+        ("^[ίΊ]$", "", "ί"),
+        # What does not show, or is no character yet, comes last.
+        ("^[\u200be\u0378]$", "\u200b", "e"),
+        ("^[\ue000ก]$", "\ue000", "ก"),
+        ("^[\u0007\n]$", "", "\n"),
+        # No space at an end where another character does as well.
+        ("^[ .]{3}$", "", ". ."),
+        ("^[ .]$", " ", "."),
+        ("^ .$", "", " a"),
+        ("^. $", "", "a "),
+    ],
+)
+def test_witnesses_are_readable_and_in_the_alphabet_of_the_author(source, letters, expected):
+    assert shortest_witness([found_in(source)], letters=letters) == expected
+    other = any_witness([found_in(source)], letters=letters)
+    assert other is not None
+    assert found_in(source).accepts(other)
+    assert set(other) <= set(expected) | set(". ")
+
+
+def test_characters_that_do_not_show_are_used_where_nothing_else_does():
+    only = language(parse_pattern("^a?\u200b+\ue000?$"), "search")
+    assert shortest_witness([only]) == any_witness([only]) == "\u200b"
+    assert shortest_witness([only, language(parse_pattern("..."), "search")]) == "a\u200b\u200b"
+    assert shortest_witness([only, language(parse_pattern("[é\ue000]"), "search")]) == "\u200b\ue000"
+
+
+def test_many_words_are_words_of_one_alphabet():
+    """Without spaces, `aกaก` would be four words."""
+    words = unit_machine("words")
+    assert words is not None
+    assert shortest_witness([count_between(words, 5, None)]) == "a a a a a"
+    assert shortest_witness([count_between(words, 5, None), found_in("b")], letters="βb") == "β β β β b"
+
+
+@pytest.mark.parametrize(
+    ("source", "states"),
+    [("x.{0,300}y", 303), ("x.{300,}y", 303), ("(?:ab?){1,60}z", 4), (r"\bx\b.{0,40}\b(?:yes|no)\b", 600)],
+)
+def test_gaps_of_many_lengths_need_few_states(source, states):
+    """The sets of places inside the gap at which a match may be are not told apart."""
+    assert search(source, "s").size <= states
+
+
+def test_equal_languages_have_equal_automata_whatever_their_alphabets():
+    assert search("[ab]c|[ab]d") == search("(?:a|b)(?:c|d)")
+    assert search("a|[^a]") == search(".", "s") != search("a|[^ab]")
+    # Plain texts have no full-width letters, so what looks for one finds nothing.
+    assert found_in("a\uff21|ab|cb") == found_in("[ac]b")
+    assert found_in("\uff21|\u200b").size == 1
+    assert search("[0-9]").alphabet.size == search("[0-4]|[5-9]").alphabet.size == 2
 
 
 def test_minimal_conflicts_are_minimal():
@@ -323,6 +406,29 @@ def test_minimisation_of_a_large_automaton():
     assert copies.minimise() == Dfa(ALPHABET, base, 0, verdicts).minimise()
 
 
+MIXED = [*random.Random(3).sample(TEXTS, 300), "ab" * 700, "b" * 900 + "a", *["zα" * 30] * 20, "", "\U0010ffff\ue000"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(dfas(), st.integers(0, len(MIXED)))
+def test_many_texts_are_read_as_one_is(dfa, count):
+    for texts in (MIXED, MIXED[:count], MIXED[count:], [""] * FEW_TEXTS):
+        expected = sum(1 << number for number, text in enumerate(texts) if dfa.accepts(text))
+        assert accepting(dfa, EncodedTexts.of(texts)) == expected
+
+
+def test_many_texts_over_alphabets_of_their_own():
+    encoded, few = EncodedTexts.of(MIXED), EncodedTexts.of(MIXED[:9])
+    for source in ("a.*b$", "^[^z]*$", "α", "[^\\x00-\U0010fffe]", ".{60}", ""):
+        dfa = search(source)
+        expected = sum(1 << number for number, text in enumerate(MIXED) if dfa.accepts(text))
+        assert accepting(dfa, encoded) == expected
+        assert accepting(dfa, few) == expected & 0x1FF
+    for texts in (["a", "\udc00"], ["\ud800"] * FEW_TEXTS):
+        with pytest.raises(ValueError, match="surrogate"):
+            EncodedTexts.of(texts)
+
+
 def test_common_alphabets():
     one, two = common([search("a"), search("b|c")])
     assert one.alphabet == two.alphabet
@@ -331,6 +437,6 @@ def test_common_alphabets():
 
 
 def test_checking_needs_no_numpy():
-    modules = "alphabet, algebra, build, counts, dfa, nfa, partition"
+    modules = "alphabet, algebra, build, counts, dfa, many, nfa, partition"
     code = f"import sys; from bylaw.compiler.automata import {modules}; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -153,7 +153,7 @@ def test_emit_wins_over_json(tmp_path: Path) -> None:
 def test_strict_is_about_warnings_only(severity: str, code: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = compile_file(EXAMPLES / "support" / "rules.bylaw")
     said = Diagnostic("P402", Severity(severity), "something was not decided", Label(Span(0, 1)))
-    monkeypatch.setattr("bylaw.compiler.pipeline.compile_file", lambda _: replace(compiled, diagnostics=(said,)))
+    monkeypatch.setattr("bylaw.compiler.pipeline.compile_file", lambda *_: replace(compiled, diagnostics=(said,)))
     result = call("check", "--strict", "rules.bylaw")
     assert result.exit_code == code
     assert result.stdout.endswith(f"examples checked{words}\n")

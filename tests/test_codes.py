@@ -33,7 +33,7 @@ def call(*arguments: str) -> Result:
 
 def diagnose(source: Source) -> tuple[Diagnostic, ...]:
     """What a check says."""
-    return compile_source(source, Path(source.path)).diagnostics
+    return compile_source(source, Path(source.path), proofs=True).diagnostics
 
 
 # ------------------------------------------------------------------------------------------------------------- pages

@@ -94,7 +94,7 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str], monke
     assert capsys.readouterr().out == "violated\n"
 
 
-@pytest.mark.parametrize("name", ["explain", "coverage"])
+@pytest.mark.parametrize("name", ["explain", "coverage", "diff", "residual"])
 def test_the_output_of_a_command_is_what_it_prints(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

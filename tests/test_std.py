@@ -24,22 +24,19 @@ ROOT = Path(__file__).parent.parent
 FOLDER = Path(loader.__file__).parent / "std"
 FILES = ("agents", "format", "honesty", "privacy", "safety", "text", "tone")
 
-# A score of a model decides these, or nothing does: they prefer.
-NOT_DECIDED = {
-    "format.near_words",
-    "honesty.no_deception",
-    "safety.no_dangerous_help",
-    "safety.no_harm",
-    "safety.no_sexual_content",
-    "text.less_hedging",
+# Nothing decides these: they prefer.
+NOT_DECIDED = {"format.near_words", "text.less_hedging"}
+# A score of a model decides these; without one, only what their concepts are `like` and `unlike`.
+SCORED = {
+    "honesty.no_deception": {"complies", "violates"},
+    "safety.no_dangerous_help": {"complies"},
+    "safety.no_harm": {"violates"},
+    "safety.no_sexual_content": {"complies"},
 }
 # What is too long to stand in an example.
 VIOLATING = {
     "format.max_words": "word " * 301,
-    "format.max_characters": "x" * 281,
-    "format.no_repetition": "one two three four five six seven eight nine ten eleven twelve thirteen. " * 2,
     "format.csv_only": "port,time\nnorth",
-    "honesty.refuses_briefly": "I can't help with that. " + "Because I say so. " * 20,
 }
 ARGUMENTS: dict[str, str] = {
     "format.max_words": "80",
@@ -115,6 +112,8 @@ def test_every_rule_says_what_it_means(rule: str) -> None:
     examples = {each.verdict for each in trials(file).examples if each.rule == name}
     if rule in NOT_DECIDED:
         assert examples == set()
+    elif rule in SCORED:
+        assert examples == SCORED[rule]
     else:
         assert examples >= ({"complies"} if rule in VIOLATING else {"complies", "violates"})
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
+from contextlib import suppress
 
 from bylaw.compiler.automata.alphabet import Alphabet
-from bylaw.compiler.automata.build import explore
+from bylaw.compiler.automata.build import explore_rows
 from bylaw.compiler.automata.dfa import Dfa
 from bylaw.compiler.automata.partition import DEFAULT_LIMIT, StateLimit
-
-States = tuple[int, ...]
+from bylaw.compiler.automata.readable import FOREIGN, all_classes, familiar, joined
+from bylaw.compiler.automata.search import Rows, States, find_text, rows_of
 
 
 def common(dfas: Sequence[Dfa]) -> tuple[Dfa, ...]:
@@ -26,22 +26,16 @@ def product(dfas: Sequence[Dfa], accept: Callable[[tuple[bool, ...]], bool], lim
 
     Only reachable combinations of states are built. Raises StateLimit past `limit` of them, ValueError for no automata.
     """
-    aligned = _aligned(dfas)
-
-    def step(states: States, label: int) -> States:
-        return tuple(dfa.delta[state][label] for dfa, state in zip(aligned, states, strict=True))
-
-    order, delta = explore(tuple(dfa.start for dfa in aligned), step, aligned[0].alphabet.size, limit)
-    verdicts = (
-        accept(tuple(dfa.accept[state] for dfa, state in zip(aligned, states, strict=True))) for states in order
-    )
-    return Dfa(aligned[0].alphabet, delta, 0, tuple(verdicts)).minimise()
+    alphabet, rows = _rows(dfas)
+    order, delta = explore_rows(tuple(dfa.start for dfa in dfas), rows.after, limit)
+    verdicts = (accept(tuple(dfa.accept[state] for dfa, state in zip(dfas, states, strict=True))) for states in order)
+    return Dfa(alphabet, delta, 0, tuple(verdicts)).minimise()
 
 
-def _aligned(dfas: Sequence[Dfa]) -> tuple[Dfa, ...]:
+def _rows(dfas: Sequence[Dfa]) -> tuple[Alphabet, Rows]:
     if not dfas:
         raise ValueError("a combination needs at least one automaton")
-    return common(dfas)
+    return rows_of(dfas)
 
 
 def intersect(dfas: Sequence[Dfa], limit: int = DEFAULT_LIMIT) -> Dfa:
@@ -49,23 +43,61 @@ def intersect(dfas: Sequence[Dfa], limit: int = DEFAULT_LIMIT) -> Dfa:
 
     Raises StateLimit past `limit` states, ValueError for no automata.
     """
-    aligned = _aligned(dfas)
+    alphabet, rows = _rows(dfas)
+    distances = [dfa.distance for dfa in dfas]
 
     def hopeful(states: States) -> States | None:
-        hopeless = any(dfa.distance[state] is None for dfa, state in zip(aligned, states, strict=True))
+        hopeless = any(distance[state] is None for distance, state in zip(distances, states, strict=True))
         return None if hopeless else states
 
-    def step(states: States | None, label: int) -> States | None:
+    def row(states: States | None) -> list[States | None]:
         if states is None:
-            return None
-        return hopeful(tuple(dfa.delta[state][label] for dfa, state in zip(aligned, states, strict=True)))
+            return [None] * alphabet.size
+        targets = rows.after(states)
+        kept = {target: hopeful(target) for target in dict.fromkeys(targets)}
+        return [kept[target] for target in targets]
 
-    order, delta = explore(hopeful(tuple(dfa.start for dfa in aligned)), step, aligned[0].alphabet.size, limit)
+    order, delta = explore_rows(hopeful(tuple(dfa.start for dfa in dfas)), row, limit)
     accept = tuple(
-        states is not None and all(dfa.accept[state] for dfa, state in zip(aligned, states, strict=True))
+        states is not None and all(dfa.accept[state] for dfa, state in zip(dfas, states, strict=True))
         for states in order
     )
-    return Dfa(aligned[0].alphabet, delta, 0, accept).minimise()
+    return Dfa(alphabet, delta, 0, accept).minimise()
+
+
+def number_between(dfas: Sequence[Dfa], least: int, most: int | None, limit: int = DEFAULT_LIMIT) -> Dfa:
+    """The minimal automaton of the texts that at least `least` of the automata accept, and at most `most` (None: all).
+
+    Raises StateLimit past `limit` states, ValueError for no automata.
+    """
+    alphabet, rows = _rows(dfas)
+    top = len(dfas) if most is None else most
+    accepted = [dfa.distance for dfa in dfas]
+    refused = [dfa.complement().distance for dfa in dfas]
+
+    def settled(states: States) -> States | bool:
+        """Whether the number is right, where nothing that follows can change that."""
+        low = sum(distance[state] is None for distance, state in zip(refused, states, strict=True))
+        high = len(dfas) - sum(distance[state] is None for distance, state in zip(accepted, states, strict=True))
+        if high < least or low > top:
+            return False
+        return True if low >= least and high <= top else states
+
+    def row(states: States | bool) -> list[States | bool]:
+        if isinstance(states, bool):
+            return [states] * alphabet.size
+        targets = rows.after(states)
+        kept = {target: settled(target) for target in dict.fromkeys(targets)}
+        return [kept[target] for target in targets]
+
+    order, delta = explore_rows(settled(tuple(dfa.start for dfa in dfas)), row, limit)
+    accept = tuple(
+        states
+        if isinstance(states, bool)
+        else least <= sum(dfa.accept[state] for dfa, state in zip(dfas, states, strict=True)) <= top
+        for states in order
+    )
+    return Dfa(alphabet, delta, 0, accept).minimise()
 
 
 def union(dfas: Sequence[Dfa], limit: int = DEFAULT_LIMIT) -> Dfa:
@@ -81,96 +113,56 @@ def difference(dfa: Dfa, other: Dfa, limit: int = DEFAULT_LIMIT) -> Dfa:
     return intersect([dfa, other.complement()], limit)
 
 
-def shortest_witness(dfas: Sequence[Dfa], limit: int = DEFAULT_LIMIT) -> str | None:
-    """A shortest text, in characters, that all automata accept, of readable characters where there is a choice.
+def shortest_witness(dfas: Sequence[Dfa], limit: int = DEFAULT_LIMIT, letters: str = "") -> str | None:
+    """A shortest text that all automata accept, in characters, made of readable characters.
 
-    None means that there is none: that is a proof. The search is best-first, with the largest of the automata's own
-    distances to acceptance as its bound, so a rule that asks for many words does not make it look at everything
-    shorter. Raises StateLimit when it has met more than `limit` combinations of states.
+    None means that there is none: that is a proof. Printed ASCII characters, line breaks and the characters of
+    `letters` are the author's alphabet. Other characters are used only where no text does without, and then as few as
+    possible; last of all those that do not show and those that matching reads as others (`\\u33b1`, which reads `ns`).
+    Of the texts with the fewest of them it is a shortest. Where there is a choice of characters, those of `letters`
+    come first, in their order, then ASCII letters, other letters, digits, other printed characters and spaces.
+
+    The search is best-first, with the largest of what the automata still need, each for itself, as its bound, so a rule
+    that asks for many words does not make it look at everything shorter. Raises StateLimit when it has met more than
+    `limit` combinations of states.
     """
-    return _search(dfas, limit, lambda length, distances: (length + max(distances), -length))
+    if not dfas:
+        return ""
+    alphabets = [dfa.alphabet for dfa in dfas]
+    found = find_text(dfas, familiar(alphabets, letters), limit, _shortest)
+    if found is not None or find_text(dfas, all_classes(alphabets), limit, _nearest) is None:
+        return found
+    return find_text(dfas, joined(alphabets, letters), limit, _shortest)
 
 
-def any_witness(dfas: Sequence[Dfa], limit: int = DEFAULT_LIMIT) -> str | None:
+def any_witness(dfas: Sequence[Dfa], limit: int = DEFAULT_LIMIT, letters: str = "") -> str | None:
     """A text that all automata accept, not always a shortest one; None is a proof that there is none.
 
     Goes for the combination that looks nearest to acceptance, so it finds texts for large sets of rules where
-    `shortest_witness` gives up. Raises StateLimit when it has met more than `limit` combinations of states.
+    `shortest_witness` gives up. Characters are chosen as there, unless only other ones lead to a text within `limit`.
+    Raises StateLimit when it has met more than `limit` combinations of states.
     """
-    return _search(dfas, limit, lambda length, distances: (sum(distances), length))
-
-
-def _search(dfas: Sequence[Dfa], limit: int, priority: Callable[[int, tuple[int, ...]], tuple[int, int]]) -> str | None:
-    """Searches the combinations of states in the order of `priority(characters read, distances to acceptance)`."""
     if not dfas:
         return ""
-    aligned = common(dfas)
-    chars = aligned[0].alphabet.representatives
-    readable = sorted(range(len(chars)), key=lambda label: _readability(chars[label]))
-    rows = [[tuple(row[label] for label in readable) for row in dfa.delta] for dfa in aligned]
-    start = tuple(dfa.start for dfa in aligned)
-    before: dict[States, tuple[States, str] | None] = {start: None}
-    depth = {start: 0}
-    closed: set[States] = set()
-    distances = _distances(aligned, start)
-    waiting = [] if distances is None else [(priority(0, distances), 0, start)]
-    pushed = 0
-    while waiting:
-        _, _, states = heappop(waiting)
-        if states in closed:
-            continue
-        closed.add(states)
-        if all(dfa.accept[state] for dfa, state in zip(aligned, states, strict=True)):
-            return _spell(before, states)
-        length = depth[states] + 1
-        successors = list(zip(*(table[state] for table, state in zip(rows, states, strict=True)), strict=True))
-        for target in dict.fromkeys(successors):
-            if target in closed or depth.get(target, length + 1) <= length:
-                continue
-            distances = _distances(aligned, target)
-            if distances is None:
-                continue
-            depth[target] = length
-            before[target] = states, chars[readable[successors.index(target)]]
-            pushed += 1
-            heappush(waiting, (priority(length, distances), pushed, target))
-            if len(depth) > limit:
-                raise StateLimit(limit)
-    return None
+    alphabets = [dfa.alphabet for dfa in dfas]
+    found = None
+    with suppress(StateLimit):
+        found = find_text(dfas, familiar(alphabets, letters), limit, _nearest)
+    if found is None:
+        found = find_text(dfas, all_classes(alphabets), limit, _nearest)
+        if found is not None:
+            with suppress(StateLimit):
+                found = find_text(dfas, joined(alphabets, letters), limit, _nearest) or found
+    return found
 
 
-def _distances(dfas: Sequence[Dfa], states: States) -> tuple[int, ...] | None:
-    """Each automaton's distance to acceptance from its state; None when one of them can never accept."""
-    found = []
-    for dfa, state in zip(dfas, states, strict=True):
-        distance = dfa.distance[state]
-        if distance is None:
-            return None
-        found.append(distance)
-    return tuple(found)
+def _shortest(cost: int, left: Sequence[int]) -> tuple[int, ...]:
+    return cost + max(left), -cost
 
 
-def _spell(before: dict[States, tuple[States, str] | None], states: States) -> str:
-    chars = []
-    step = before[states]
-    while step is not None:
-        states, char = step
-        chars.append(char)
-        step = before[states]
-    return "".join(reversed(chars))
-
-
-def _readability(char: str) -> tuple[int, str]:
-    """A sort key: lower-case ASCII letters, other letters, digits, printable punctuation, space, everything else."""
-    if char.isascii() and char.islower():
-        kind = 0
-    elif char.isalnum():
-        kind = 1 if char.isalpha() else 2
-    elif char == " ":
-        kind = 4
-    else:
-        kind = 3 if char.isprintable() else 5
-    return kind, char
+def _nearest(cost: int, left: Sequence[int]) -> tuple[int, ...]:
+    """Foreign characters last: their number is what is left of the cost above FOREIGN."""
+    return max(cost, *left) // FOREIGN, sum(left), cost
 
 
 def is_empty(dfa: Dfa) -> bool:

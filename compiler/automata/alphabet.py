@@ -6,7 +6,8 @@ from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from heapq import merge
+from itertools import chain, count, repeat, takewhile
+from operator import sub
 
 from bylaw.spec.charset import LAST, CharSet
 
@@ -57,34 +58,24 @@ class Alphabet:
         if len(distinct) == 1:
             identity = tuple(range(distinct[0].size))
             return distinct[0], (identity,) * len(alphabets)
-        starts = [0]
-        for point in merge(*(alphabet.starts for alphabet in distinct)):
-            if point > starts[-1]:
-                starts.append(point)
-        columns = [alphabet._labels_at(starts) for alphabet in distinct]
-        joint = _numbered(starts, list(zip(*columns, strict=True)))
-        maps = {alphabet: joint.map_to(alphabet) for alphabet in distinct}
+        starts, columns = _side_by_side(distinct)
+        numbers = dict(zip(dict.fromkeys(zip(*columns, strict=True)), count()))
+        # Neighbours differ, since at each start some alphabet goes on to another class.
+        joint = Alphabet(tuple(starts), tuple(map(numbers.__getitem__, zip(*columns, strict=True))))
+        maps = dict(zip(distinct, zip(*numbers, strict=True), strict=True))
         return joint, tuple(maps[alphabet] for alphabet in alphabets)
-
-    def _labels_at(self, points: Sequence[int]) -> list[int]:
-        """The class at each of the sorted `points`."""
-        labels: list[int] = []
-        place = 0
-        for point in points:
-            while place + 1 < len(self.starts) and self.starts[place + 1] <= point:
-                place += 1
-            labels.append(self.labels[place])
-        return labels
 
     def map_to(self, coarser: Alphabet) -> tuple[int, ...]:
         """For each class, the class of `coarser` that holds it. Raises ValueError if `coarser` is not coarser."""
-        found: list[int | None] = [None] * self.size
-        points = sorted({*self.starts, *coarser.starts})
-        for own, other in zip(self._labels_at(points), coarser._labels_at(points), strict=True):
-            if found[own] not in (None, other):
-                raise ValueError("the alphabet does not refine the other one")
-            found[own] = other
-        return tuple(label for label in found if label is not None)
+        _, columns = _side_by_side([self, coarser])
+        pairs = dict.fromkeys(zip(*columns, strict=True))
+        if len(pairs) > self.size:
+            raise ValueError("the alphabet does not refine the other one")
+        return tuple(label for _, label in sorted(pairs))
+
+    def merged(self, groups: Sequence[int]) -> Alphabet:
+        """The alphabet in which classes are one whose number in `groups` is the same."""
+        return _numbered(self.starts, [groups[label] for label in self.labels])
 
     @cached_property
     def size(self) -> int:
@@ -107,7 +98,10 @@ class Alphabet:
 
     @cached_property
     def _ascii(self) -> tuple[int, ...]:
-        return tuple(self._labels_at(range(128)))
+        bounds = (*self.starts[1:], LAST + 1)
+        stretches = zip(self.starts, bounds, self.labels, strict=True)
+        early = takewhile(lambda stretch: stretch[0] < 128, stretches)
+        return tuple(label for first, end, label in early for _ in range(first, min(end, 128)))
 
     def index(self, char: str) -> int:
         """The class of a character. Raises ValueError for half of a surrogate pair, which is not a character."""
@@ -132,6 +126,18 @@ class Alphabet:
         if CharSet(()).union(*(self.classes[label] for label in inside)) != charset:
             raise ValueError("the set is not a union of classes of this alphabet")
         return inside
+
+
+def _side_by_side(alphabets: Sequence[Alphabet]) -> tuple[list[int], list[list[int]]]:
+    """(where a class of any of the alphabets starts, for each alphabet its class from there on)."""
+    starts = sorted(set().union(*(alphabet.starts for alphabet in alphabets)))
+    places = dict(zip(starts, count()))
+    columns = []
+    for alphabet in alphabets:
+        own = [*map(places.__getitem__, alphabet.starts), len(starts)]
+        lengths = map(sub, own[1:], own)
+        columns.append(list(chain.from_iterable(map(repeat, alphabet.labels, lengths))))
+    return starts, columns
 
 
 def _numbered(starts: Sequence[int], signatures: Sequence[Hashable]) -> Alphabet:

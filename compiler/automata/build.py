@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from typing import Literal, TypeVar
 
@@ -51,39 +51,52 @@ def _language(node: Node, mode: Mode, limit: int) -> Dfa:
     def place(states: int, side: int) -> _Place:
         if early and states & nfa.final:
             return None
+        states = nfa.without_dominated(states)
         return states, nfa.relevant(states, side)
 
-    def step(current: _Place, label: int) -> _Place:
+    classes = list(zip(nfa.readers, nfa.sides, strict=True))
+    sides = set(nfa.sides)
+
+    def row(current: _Place) -> list[_Place]:
         if current is None:
-            return None
-        settled = nfa.settle(*current, nfa.sides[label])
-        if early and settled & nfa.final:
-            return None
-        return place(nfa.read(settled, label) | again, nfa.sides[label])
+            return [None] * len(classes)
+        settled = {side: nfa.settle(*current, side) for side in sides}
+        reached: dict[tuple[int, int], _Place] = {}
+        targets = []
+        for readers, side in classes:
+            key = settled[side] & readers, side
+            if key not in reached:
+                done = early and settled[side] & nfa.final
+                reached[key] = None if done else place(nfa.moved(key[0]) | again, side)
+            targets.append(reached[key])
+        return targets
 
     def accepts(current: _Place) -> bool:
         return current is None or bool(nfa.settle(*current, EDGE) & nfa.final)
 
-    order, delta = explore(place(nfa.entry, EDGE), step, nfa.alphabet.size, limit)
+    order, delta = explore_rows(place(nfa.entry, EDGE), row, limit)
     return Dfa(nfa.alphabet, delta, 0, tuple(map(accepts, order))).minimise()
 
 
 def explore(start: State, step: Callable[[State, int], State], classes: int, limit: int) -> tuple[list[State], Table]:
     """(the states reached from `start`, their transitions by number). Raises StateLimit past `limit` states."""
+    return explore_rows(start, lambda state: [step(state, label) for label in range(classes)], limit)
+
+
+def explore_rows(start: State, row: Callable[[State], Sequence[State]], limit: int) -> tuple[list[State], Table]:
+    """The same, where `row` gives the next states for all classes at once."""
     numbers = {start: 0}
     order = [start]
     delta = []
     for state in order:
-        row = []
-        for label in range(classes):
-            target = step(state, label)
-            number = numbers.setdefault(target, len(order))
-            if number == len(order):
-                if number >= limit:
+        targets = row(state)
+        for target in dict.fromkeys(targets):
+            if target not in numbers:
+                if len(order) >= limit:
                     raise StateLimit(limit)
+                numbers[target] = len(order)
                 order.append(target)
-            row.append(number)
-        delta.append(tuple(row))
+        delta.append(tuple(map(numbers.__getitem__, targets)))
     return order, tuple(delta)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import inf, isfinite
 
 from bylaw.compiler.automata.alphabet import Alphabet
-from bylaw.compiler.automata.build import explore
+from bylaw.compiler.automata.build import explore, explore_rows
 from bylaw.compiler.automata.dfa import Dfa, expand
 from bylaw.compiler.automata.partition import DEFAULT_LIMIT, Table, coarsest, distances, quotient_order
 from bylaw.spec.machine import CountingMachine
@@ -59,6 +59,7 @@ class Valued:
         return replace(self, alphabet=alphabet, delta=expand(self.delta, labels), increments=increments)
 
 
+@lru_cache(maxsize=64)
 def machine_alphabet(machine: CountingMachine) -> tuple[Alphabet, tuple[int, ...]]:
     """(the coarsest alphabet of a counting machine, the machine's class for each of its classes)."""
     alphabet = Alphabet.of(machine.classes)
@@ -78,28 +79,23 @@ def count_between(
     StateLimit past `limit` states.
     """
     own, labels = machine_alphabet(machine)
+    rows = [[row[label] for label in labels] for row in machine.step]
+    bound = least if most is None else most + 1  # from here on, no further counting can change the verdict
+    end = 0, bound
 
-    def settled(count: int) -> bool:
-        """Whether no further counting can change the verdict."""
-        return count > most if most is not None else count >= least
-
-    def step(state: tuple[int, int], label: int) -> tuple[int, int]:
-        if settled(state[1]):
-            return state
-        target, increment = machine.step[state[0]][labels[label]]
-        count = state[1] + increment
-        if settled(count):
-            return 0, least if most is None else most + 1
-        return target, count
+    def row(state: tuple[int, int]) -> list[tuple[int, int]]:
+        inside, count = state
+        if count >= bound:
+            return [end] * own.size
+        return [(target, count + more) if count + more < bound else end for target, more in rows[inside]]
 
     def accepts(state: tuple[int, int]) -> bool:
-        if settled(state[1]):
+        if state[1] >= bound:
             return most is None
         count = state[1] + machine.final[state[0]]
         return least <= count and (most is None or count <= most)
 
-    begin = (0, least if most is None else most + 1) if settled(0) else (0, 0)
-    order, delta = explore(begin, step, own.size, limit)
+    order, delta = explore_rows((0, 0) if bound > 0 else end, row, limit)
     found = Dfa(own, delta, 0, tuple(map(accepts, order))).minimise()
     return found if alphabet is None else found.over(alphabet)
 

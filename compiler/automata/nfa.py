@@ -103,6 +103,10 @@ class Nfa:
     character of the class; reading takes state i to i-1 if its bit is in `shifting`, and to `extra[group_of[i]]`
     besides, where `groups[g]` is the set of states of group g. `assertions` maps an assertion's number to its kind and
     what follows. `sides[class]` holds the bits that the assertions of this pattern ask about a character of the class.
+
+    `chains` are sets of states, one in each copy of what a repeat repeats, each of which accepts all that the others
+    below it accept (True), or above it: so few characters may be left as well (`a{0,9}`), or so many have been read
+    (`a{9,}`). Without the others, `x.{0,40}y` needs 40 states and not 2 to the 40.
     """
 
     alphabet: Alphabet
@@ -115,6 +119,11 @@ class Nfa:
     extra: tuple[int, ...]
     assertions: dict[int, tuple[Kind, int]]
     sides: tuple[int, ...]
+    chains: tuple[tuple[int, bool], ...]
+
+    @cached_property
+    def _passed(self) -> dict[tuple[int, int, int], int]:
+        return {}
 
     @cached_property
     def asserting(self) -> int:
@@ -128,20 +137,33 @@ class Nfa:
 
     def settle(self, states: int, before: int, after: int) -> int:
         """The set with every assertion that holds here passed and all assertions dropped."""
-        pending = states & self.asserting
-        passed = 0
-        while pending:
-            low = pending & -pending
+        asking = states & self.asserting
+        if not asking:
+            return states
+        key = asking, before, after
+        if key not in self._passed:
+            self._passed[key] = self._pass(*key)
+        return (states | self._passed[key]) & ~self.asserting
+
+    def _pass(self, asking: int, before: int, after: int) -> int:
+        """What follows those of the given assertions that hold here, and those that hold among what follows."""
+        kinds = {kind: holds(kind, before, after) for kind, _ in self.assertions.values()}
+        states = passed = 0
+        while asking:
+            low = asking & -asking
             passed |= low
             kind, following = self.assertions[low.bit_length() - 1]
-            if holds(kind, before, after):
+            if kinds[kind]:
                 states |= following
-            pending = states & self.asserting & ~passed
-        return states & ~self.asserting
+            asking = (asking | states & self.asserting) & ~passed
+        return states
 
     def read(self, states: int, label: int) -> int:
         """The set after reading a character of class `label` from a settled set."""
-        reading = states & self.readers[label]
+        return self.moved(states & self.readers[label])
+
+    def moved(self, reading: int) -> int:
+        """The set after all of these states, and no others, have read a character."""
         reached = (reading & self.shifting) >> 1
         rest = reading & self.extended
         while rest:
@@ -149,6 +171,15 @@ class Nfa:
             reached |= self.extra[group]
             rest &= ~self.groups[group]
         return reached
+
+    def without_dominated(self, states: int) -> int:
+        """The set without states that accept nothing which another state of the set does not accept as well."""
+        for chain, highest in self.chains:
+            some = states & chain
+            if some & (some - 1):
+                states ^= some
+                states |= 1 << (some.bit_length() - 1) if highest else some & -some
+        return states
 
     def relevant(self, states: int, side: int) -> int:
         """`side`, or 0 when no assertion in `states` will ask about it."""
@@ -163,6 +194,7 @@ class _Builder:
         self.empty: dict[int, list[int]] = {}
         self.reading: dict[int, tuple[CharSet, int]] = {}
         self.asserting: dict[int, tuple[Kind, int]] = {}
+        self.copies: list[tuple[list[range], bool]] = []
         self.final = self.fresh()
 
     def fresh(self) -> int:
@@ -200,15 +232,34 @@ class _Builder:
 
     def repeat(self, item: Node, least: int, most: int | None, following: int) -> int:
         entry = following
+        copies: list[range] = []
+
+        def copy(after: int) -> int:
+            first = len(self.empty)
+            state = self.build(item, after)
+            copies.append(range(first, len(self.empty)))
+            return state
+
         if most is None:
             entry = self.fresh()
-            self.empty[entry] = [self.build(item, entry), following]
+            self.empty[entry] = [copy(entry), following]
         else:
             for _ in range(most - least):
-                entry = self.fork([self.build(item, entry), following])
+                entry = self.fork([copy(entry), following])
+            self.copies.append((copies, True))
+            copies = []
         for _ in range(least):
-            entry = self.build(item, entry)
+            entry = copy(entry)
+        if most is None:
+            self.copies.append((copies, False))
         return entry
+
+    def chains(self, numbers: dict[int, int]) -> Iterator[tuple[int, bool]]:
+        """What `Nfa.chains` says, given the numbers of the states that matter."""
+        for copies, highest in self.copies:
+            for states in zip(*copies, strict=True):
+                if len(states) > 1 and states[0] in numbers:
+                    yield sum(1 << numbers[state] for state in states), highest
 
     def finish(self, entry: int) -> Nfa:
         """The finished automaton. Important states are renumbered without the purely empty ones."""
@@ -258,6 +309,7 @@ class _Builder:
             extra=tuple(grouped),
             assertions={numbers[state]: (kind, closure(after)) for state, (kind, after) in self.asserting.items()},
             sides=self.sides(),
+            chains=tuple(self.chains(numbers)),
         )
 
     def sides(self) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from heapq import heappop, heappush
 
 Table = tuple[tuple[int, ...], ...]
 """Transitions of a complete automaton: `table[state][class]` is the next state."""
@@ -47,12 +48,36 @@ def distances(delta: Table, goals: Sequence[bool]) -> list[int | None]:
     return found
 
 
+def cheapest(delta: Table, goals: Sequence[bool], costs: Sequence[int | None]) -> list[int | None]:
+    """For each state, what it costs to reach a goal, with `costs[class]` for a character; None where none is reached.
+
+    Characters without a cost are not used. Dijkstra's algorithm over the moves turned round.
+    """
+    priced = sorted(((cost, label) for label, cost in enumerate(costs) if cost is not None), reverse=True)
+    falling = [cost for cost, _ in priced]
+    sources: list[list[tuple[int, int]]] = [[] for _ in delta]
+    for state, row in enumerate(delta):
+        # The last entry for a target is the cheapest way to it.
+        for target, cost in dict(zip([row[label] for _, label in priced], falling, strict=True)).items():
+            sources[target].append((state, cost))
+    found: list[int | None] = [None] * len(delta)
+    waiting = [(0, state) for state, goal in enumerate(goals) if goal]
+    while waiting:
+        spent, state = heappop(waiting)
+        if found[state] is None:
+            found[state] = spent
+            for source, cost in sources[state]:
+                if found[source] is None:
+                    heappush(waiting, (spent + cost, source))
+    return found
+
+
 def coarsest(delta: Table, labels: Sequence[Hashable]) -> list[int]:
     """The block of each state in the coarsest partition that respects `labels` and that `delta` maps into itself.
 
     Hopcroft's algorithm, O(states * classes * log states); equal columns of `delta` are read once.
     """
-    inverses = [_inverse(column) for column in dict.fromkeys(zip(*delta, strict=True))]
+    incoming = _incoming(delta)
     by_label: dict[Hashable, set[int]] = {}
     for state, label in enumerate(labels):
         by_label.setdefault(label, set()).add(state)
@@ -67,30 +92,47 @@ def coarsest(delta: Table, labels: Sequence[Hashable]) -> list[int]:
     while pending:
         number = pending.pop()
         waiting.discard(number)
-        splitter = list(blocks[number])
-        for inverse in inverses:
-            for split in _split(blocks, block_of, splitter, inverse):
+        for sources in _sources(incoming, blocks[number]):
+            for split in _split(blocks, block_of, sources):
                 if split not in waiting:
                     waiting.add(split)
                     pending.append(split)
     return block_of
 
 
-def _inverse(column: Sequence[int]) -> dict[int, list[int]]:
-    sources: dict[int, list[int]] = {}
-    for state, target in enumerate(column):
-        sources.setdefault(target, []).append(state)
-    return sources
+def _incoming(delta: Table) -> list[dict[int, list[int]]]:
+    """For each state, and each distinct column of `delta` by number, the states that step into it."""
+    incoming: list[dict[int, list[int]]] = [{} for _ in delta]
+    for number, column in enumerate(dict.fromkeys(zip(*delta, strict=True))):
+        for state, target in enumerate(column):
+            known = incoming[target]
+            if number in known:
+                known[number].append(state)
+            else:
+                known[number] = [state]
+    return incoming
 
 
-def _split(
-    blocks: list[set[int]], block_of: list[int], splitter: list[int], inverse: dict[int, list[int]]
-) -> list[int]:
-    """Splits every block by whether its states step into `splitter`; returns the numbers of the new, smaller halves."""
-    touched: dict[int, set[int]] = {}
+def _sources(incoming: list[dict[int, list[int]]], splitter: set[int]) -> list[list[int]]:
+    """For each column, the states that step into the splitter, where there are any."""
+    if len(splitter) == 1:
+        return list(incoming[next(iter(splitter))].values())
+    found: dict[int, list[int]] = {}
     for target in splitter:
-        for state in inverse.get(target, ()):
-            touched.setdefault(block_of[state], set()).add(state)
+        for number, sources in incoming[target].items():
+            found.setdefault(number, []).extend(sources)
+    return list(found.values())
+
+
+def _split(blocks: list[set[int]], block_of: list[int], sources: list[int]) -> list[int]:
+    """Splits every block by whether its states are among `sources`; returns the numbers of the new, smaller halves."""
+    touched: dict[int, set[int]] = {}
+    for state in sources:
+        number = block_of[state]
+        if number in touched:
+            touched[number].add(state)
+        elif len(blocks[number]) > 1:
+            touched[number] = {state}
     added = []
     for number, members in touched.items():
         if len(members) == len(blocks[number]):

@@ -7,10 +7,13 @@ refined by what those characters do together.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cache
+from itertools import chain, repeat
+from operator import sub
 from typing import TypeVar
 
 from bylaw.compiler.automata.alphabet import Alphabet
@@ -24,11 +27,13 @@ Action = TypeVar("Action", bound=Hashable)
 
 
 def over_texts(dfa: Dfa) -> Dfa:
-    """The minimal automaton of the texts whose plain form the given one accepts."""
+    """The minimal automaton of the texts whose plain form the given minimal one accepts."""
     actions = list(zip(*dfa.delta, strict=True))
     identity = tuple(range(dfa.size))
-    alphabet, kept = _refined(dfa.alphabet, actions, identity, lambda one, two: tuple(two[state] for state in one))
-    return Dfa(alphabet, tuple(zip(*kept, strict=True)), dfa.start, dfa.accept).minimise()
+    alphabet, kept = _refined(dfa.alphabet, actions, identity, lambda one, two: tuple(map(two.__getitem__, one)))
+    found = Dfa(alphabet, tuple(zip(*kept, strict=True)), dfa.start, dfa.accept)
+    # Where every class has a character that stands for itself, what tells states apart still does.
+    return found.canonical() if set(actions) <= set(kept) else found.minimise()
 
 
 def machine_over_texts(machine: CountingMachine) -> CountingMachine:
@@ -58,18 +63,20 @@ def _refined(
     numbers: dict[Action, int] = {}
     own = [numbers.setdefault(action, len(numbers)) for action in actions]
     found = list(numbers)
-    known: dict[tuple[int, ...], int] = {}
+    known: dict[tuple[int, ...], int] = {(): numbers.setdefault(identity, len(numbers))}
+    if len(numbers) > len(found):
+        found.append(identity)
 
     def number_of(key: tuple[int, ...]) -> int:
         if key not in known:
-            action = reduce(then, [found[number] for number in key], identity)
+            action = found[key[0]] if len(key) == 1 else then(found[number_of(key[:-1])], found[key[-1]])
             known[key] = numbers.setdefault(action, len(numbers))
             if known[key] == len(found):
                 found.append(action)
         return known[key]
 
     table = _plain_forms()
-    labels = [own[label] for label in alphabet.indices(table.characters)]
+    labels = list(_at(alphabet, table.points, own))
     usual = Counter(labels).most_common(1)[0][0]
     special = {place: label for place, label in enumerate(labels) if label != usual}
     forms_of = {form for place in special for form in table.containing[place]}
@@ -86,13 +93,19 @@ def _refined(
     return Alphabet(tuple(starts), tuple([place_of[number] for number in numbered])), [found[n] for n in order]
 
 
+def _at(alphabet: Alphabet, points: Sequence[int], numbers: Sequence[int]) -> Iterator[int]:
+    """The number of the class of each of the sorted code points."""
+    places = [*(bisect_left(points, start) for start in alphabet.starts), len(points)]
+    return chain.from_iterable(map(repeat, map(numbers.__getitem__, alphabet.labels), map(sub, places[1:], places)))
+
+
 @dataclass(frozen=True, slots=True)
 class _PlainForms:
-    """The plain forms by number: `plains[form]` are places in `characters`, `ranges[form]` the code points that have
-    this form, `containing[place]` the forms with a character. `lengths` are (first, last, length of the plain form) for
-    neighbours of one length, in order."""
+    """The plain forms by number: `plains[form]` are places in `points`, the sorted code points of their characters,
+    `ranges[form]` the code points that have this form, `containing[place]` the forms with a character. `lengths` are
+    (first, last, length of the plain form) for neighbours of one length, in order."""
 
-    characters: str
+    points: tuple[int, ...]
     plains: tuple[tuple[int, ...], ...]
     ranges: tuple[tuple[tuple[int, int], ...], ...]
     containing: tuple[tuple[int, ...], ...]
@@ -110,7 +123,7 @@ def _plain_forms() -> _PlainForms:
         for char in set(plain):
             containing[places[char]].append(form)
     return _PlainForms(
-        characters,
+        tuple(map(ord, characters)),
         tuple(tuple(places[char] for char in plain) for plain, _ in forms()),
         tuple(_ranges(chars) for _, chars in forms()),
         tuple(map(tuple, containing)),

@@ -22,6 +22,8 @@ EMIT_HELP = (
     "Print this stage of the compiled policy, as JSON, and nothing else: it wins over --format, and what was found "
     "goes to stderr."
 )
+QUICK_HELP = "Leave out what is proved of rules together: redundant rules, conditions never true, limits never met, ..."
+CACHE_HELP = "Keep what was proved of a large policy, so that after an edit only what is new is asked again."
 NAMES = {"hard": "hard rule", "soft": "soft rule", "graded": "preference", "budget": "budget"}
 
 
@@ -37,13 +39,23 @@ NAMES = {"hard": "hard rule", "soft": "soft rule", "graded": "preference", "budg
 )
 @click.option("--emit", type=click.Choice(STAGES), help=EMIT_HELP)
 @click.option("--strict", is_flag=True, help="Treat warnings as errors; notes are neither.")
+@click.option("--quick", "is_quick", is_flag=True, help=QUICK_HELP)
+@click.option("--cache/--no-cache", "is_cached", default=True, help=CACHE_HELP)
 @click.option("--fix", "is_fix", is_flag=True, help="Apply the fixes that cannot change what is meant, then check.")
 @click.option("--unsafe-fixes", "is_unsafe", is_flag=True, help="With --fix: apply also those that may change it.")
 @click.option("--diff", "is_diff", is_flag=True, help="With --fix: print what would be written, and write nothing.")
 def command(
-    rules: tuple[str, ...], output: str, emit: str | None, strict: bool, is_fix: bool, is_unsafe: bool, is_diff: bool
+    rules: tuple[str, ...],
+    output: str,
+    emit: str | None,
+    strict: bool,
+    is_quick: bool,
+    is_cached: bool,
+    is_fix: bool,
+    is_unsafe: bool,
+    is_diff: bool,
 ) -> None:
-    """Check policy files: syntax, names, types, examples and contradictions.
+    """Check policy files: syntax, names, types, examples, and what can be proved of rules together.
 
     Exit code 0 when every file is sound, 1 when one is not, 2 when one cannot be read. With --diff the code is that of
     the files as they are.
@@ -58,7 +70,7 @@ def command(
     is_text = output == "text" or emit is not None
     code, files = 0, []
     for path in rules:
-        compiled, checked = _checked(path)
+        compiled, checked = _checked(path, not is_quick, is_cached)
         files.append(checked)
         if compiled is None:
             code = UNUSABLE
@@ -75,17 +87,18 @@ def command(
     raise SystemExit(code)
 
 
-def _checked(path: str) -> tuple[Compiled | None, Checked]:
+def _checked(path: str, proofs: bool, is_cached: bool) -> tuple[Compiled | None, Checked]:
     """A file with all its stages, None when it cannot be read, and what was found in it."""
     from bylaw.compiler.pipeline import compile_file
+    from bylaw.runtime.cache import proof_memory
     from bylaw.runtime.cli.formats import Checked
     from bylaw.spec.errors import PolicyError
 
     try:
-        compiled = compile_file(path)
+        compiled = compile_file(path, proofs, proof_memory(path) if proofs and is_cached else None)
     except PolicyError as error:
         return None, Checked(path, error.source, error.diagnostics, is_readable=False)
-    return compiled, Checked(path, compiled.source, compiled.diagnostics)
+    return compiled, Checked(path, compiled.source, compiled.diagnostics, undecided=compiled.undecided)
 
 
 def _formatted(files: list[Checked], output: str, is_ok: bool) -> str:
@@ -116,7 +129,9 @@ def _fix(path: str, is_unsafe: bool, is_diff: bool) -> None:
     except SourceError:
         return  # the check that follows says why
     file = Path(path)
-    fixed = apply_fixes(path, before, lambda source: compile_source(source, file).diagnostics, unsafe=is_unsafe)
+    fixed = apply_fixes(
+        path, before, lambda source: compile_source(source, file, proofs=True).diagnostics, unsafe=is_unsafe
+    )
     click.echo(_outcome(path, fixed, is_diff), err=True)
     if is_diff:
         click.echo(difference(path, before, fixed.text), nl=False)
@@ -151,7 +166,19 @@ def _summary(path: str, compiled: Compiled) -> str:
     parts = [_count(kinds.count(kind), NAMES[kind]) for kind in NAMES if kind in kinds]
     examples = _count(len(compiled.regulators.examples), "example")
     warned = f"; {_count(warnings, 'warning')}" if warnings else ""
-    return f"{path}: sound; {', '.join(parts) or 'no rules'}; {examples} checked{warned}"
+    left = sum(each.count for each in compiled.undecided)
+    open_ = f"; {_count(left, 'question')} not analysed ({_reasons(compiled)})" if left else ""
+    return f"{path}: sound; {', '.join(parts) or 'no rules'}; {examples} checked{warned}{open_}"
+
+
+def _reasons(compiled: Compiled) -> str:
+    """Why questions stayed open, the most frequent reason first."""
+    from collections import Counter
+
+    counted: Counter[str] = Counter()
+    for each in compiled.undecided:
+        counted[each.why] += each.count
+    return "; ".join(why for why, _ in counted.most_common(2))
 
 
 def _warnings(compiled: Compiled) -> int:

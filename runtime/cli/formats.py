@@ -7,22 +7,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from bylaw.spec.errors import Diagnostic, Severity, place, render, to_json, visible
 from bylaw.spec.source import Source
+
+if TYPE_CHECKING:
+    from bylaw.compiler.proofs.interface import Undecided
 
 _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One file that was checked: the path as it was given, what was found, and whether it could be read at all."""
+    """One file that was checked: the path as it was given, what was found, and whether it could be read at all.
+
+    `undecided` are the questions that proofs left open.
+    """
 
     path: str
     source: Source
     diagnostics: tuple[Diagnostic, ...]
     is_readable: bool = True
+    undecided: tuple[Undecided, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +55,10 @@ class Case:
 
 def as_json(files: Iterable[Checked], is_ok: bool) -> str:
     """Return what was found as one JSON object."""
-    found = [to_json(diagnostic, file.source) for file in files for diagnostic in file.diagnostics]
-    return json.dumps({"ok": is_ok, "diagnostics": found}, ensure_ascii=False, indent=2)
+    listed = tuple(files)
+    found = [to_json(diagnostic, file.source) for file in listed for diagnostic in file.diagnostics]
+    left = [{"path": file.path, **asdict(each)} for file in listed for each in file.undecided]
+    return json.dumps({"ok": is_ok, "diagnostics": found, "undecided": left}, ensure_ascii=False, indent=2)
 
 
 # ----------------------------------------------------------------------------------------------------------- GitHub

@@ -27,6 +27,7 @@ rule no_promises "Money is promised by people only" at root {{
 
 rule brief "Answers stay short" at user {{
   should have at most 120 words
+  complies "A colleague will look at your refund."
 }}
 """
 RULE = """rule {name} "What it asks for, in a few words"{level} {{

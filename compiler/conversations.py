@@ -1,0 +1,94 @@
+"""Whether rules about events can be obeyed together: conversations that show it, and proofs that there is none.
+
+What the policy's own examples and tests have shown is tried first; monitors are asked what is left
+(compiler/monitors/conversation.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bylaw.compiler.contradiction import Contradiction, Open
+from bylaw.compiler.demands import Demand
+from bylaw.compiler.evaluate import truth
+from bylaw.spec.expression import BooleanExpression
+from bylaw.spec.logic import selectors, walk
+from bylaw.spec.regulator import RegulatorSet
+from bylaw.spec.trace import Message, Trace
+
+LIMIT = 4_000
+"""States of a search for a conversation."""
+MOST_TOGETHER = 12
+"""Rules that are put to monitors at once; of more, it stays open whether they can be obeyed together."""
+PROOF = "proved by the emptiness of a product of monitors"
+GREETING = (Message("user", "a"), Message("assistant", "a"))
+
+
+def is_about_events(statement: BooleanExpression) -> bool:
+    """Whether a statement reads events of a conversation: calls, outputs or messages."""
+    return any(selectors(part) for part in walk(statement))
+
+
+@dataclass(frozen=True, slots=True)
+class Conversations:
+    """Conversations that end with an answer, to be tried on rules."""
+
+    tried: tuple[Trace, ...]
+
+    @staticmethod
+    def of(policy: RegulatorSet) -> Conversations:
+        """A short one and those of the examples and tests, up to each expectation."""
+        found = [Trace(GREETING)]
+        found += [Trace(each.messages, dict(each.facts)) for each in policy.examples if not each.is_text]
+        for test in policy.tests:
+            found += [Trace(test.messages[: each.steps], dict(test.facts)) for each in test.expectations]
+        return Conversations(tuple(found))
+
+    def obeying(self, demands: Sequence[Demand]) -> Trace | None:
+        """A known conversation that obeys all demands."""
+        for trace in self.tried:
+            if all(truth(demand.obeyed, trace) is True for demand in demands):
+                return trace
+        return None
+
+    def contradiction(self, demands: Sequence[Demand]) -> Contradiction | Open | None:
+        """As `contradiction` of answers (compiler/contradiction.py), for demands some of which are about events."""
+        from bylaw.compiler.monitors import NotDecided, conversation_obeying
+
+        if self.obeying(demands) is not None:
+            return None
+        everything = tuple(range(len(demands)))
+        if len(demands) > MOST_TOGETHER:
+            return Open(everything, ("too many rules about conversations to be put to monitors at once",))
+        try:
+            if conversation_obeying([demand.obeyed for demand in demands], LIMIT) is not None:
+                return None
+        except NotDecided as error:
+            return Open(everything, (error.reason,))
+        return Contradiction(self._smallest(demands), PROOF)
+
+    def _smallest(self, demands: Sequence[Demand]) -> tuple[int, ...]:
+        """The numbers of a smallest part that no conversation obeys: each left out that is not needed."""
+        from bylaw.compiler.monitors import NotDecided, conversation_obeying
+
+        kept = list(range(len(demands)))
+        for number in range(len(demands)):
+            rest = [each for each in kept if each != number]
+            try:
+                if rest and conversation_obeying([demands[each].obeyed for each in rest], LIMIT) is None:
+                    kept = rest
+            except NotDecided:
+                continue
+        return tuple(kept)
+
+
+def shortest_conversation(demands: Sequence[Demand]) -> str | None:
+    """A shortest conversation that obeys all demands, as it stands in a note; None where none is known."""
+    from bylaw.compiler.monitors import NotDecided, conversation_obeying, shown
+
+    try:
+        found = conversation_obeying([demand.obeyed for demand in demands], LIMIT)
+    except NotDecided:
+        return None
+    return None if found is None else shown(found)
