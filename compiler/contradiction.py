@@ -7,6 +7,7 @@ that are hard to obey together (lazy constraint generation, as in counterexample
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -22,6 +23,9 @@ SEARCH_LIMIT = 50_000
 MOST_COUNTED = 60
 """Demands whose counts are put into one system of inequalities."""
 MOST_ADDED = 3
+_UNTOLD = re.compile(r"a statement|<=")
+_AMOUNT = re.compile(r"\d|\bno\b")
+"""What a proof by arithmetic has that is about amounts; another one says less than automata do."""
 """Demands that join the product at once."""
 
 
@@ -43,7 +47,7 @@ class Open:
 
 
 def contradiction(
-    demands: Sequence[Demand], witnesses: Witnesses, limit: int = SEARCH_LIMIT
+    demands: Sequence[Demand], witnesses: Witnesses, limit: int = SEARCH_LIMIT, *, is_anew: bool = False
 ) -> Contradiction | Open | None:
     """None when an answer is known that obeys all of the demands, which read the answer alone.
 
@@ -52,15 +56,15 @@ def contradiction(
     keys = [demand.key for demand in demands]
     if witnesses.known_to_obey(keys) is not None:
         return None
-    known = witnesses.known_conflict(frozenset(keys))
+    known = None if is_anew else witnesses.known_conflict(frozenset(keys))
     if known is not None:
         return Contradiction(tuple(sorted(keys.index(key) for key in known.members)), known.proof or "")
     if witnesses.obeying([demand.obeyed for demand in demands], keys) is not None:
         return None
     question = question_of(limit, keys)
-    known = witnesses.remembered(question)
+    known = None if is_anew else witnesses.remembered(question)
     if known is None:
-        found = _counted(demands) or _Search(demands, witnesses, limit).run()
+        found = _found(demands, witnesses, limit)
         if found is not None:
             named = tuple(keys[number] for number in found.members)
             answer = Proved(named, found.proof) if isinstance(found, Contradiction) else Proved(named, None, found.why)
@@ -68,6 +72,27 @@ def contradiction(
         return found
     members = tuple(sorted(keys.index(key) for key in known.members))
     return Open(members, known.why) if known.proof is None else Contradiction(members, known.proof)
+
+
+def _found(demands: Sequence[Demand], witnesses: Witnesses, limit: int) -> Contradiction | Open | None:
+    """Arithmetic first, which is told in words, then automata, then whether one rule is the opposite of another."""
+    counted = _counted(demands)
+    if counted is not None and _AMOUNT.search(counted.proof) and not _UNTOLD.search(counted.proof):
+        return counted
+    found = _Search(demands, witnesses, limit).run()
+    return counted or opposites(demands) or found if isinstance(found, Open) else found
+
+
+def opposites(demands: Sequence[Demand]) -> Contradiction | None:
+    """Two demands of which one is the opposite of the other, whatever they speak of."""
+    place = {demand.key: number for number, demand in enumerate(demands)}
+    for number, demand in enumerate(demands):
+        other = place.get(demand.broken().key)
+        if other is not None:
+            return Contradiction(
+                (min(number, other), max(number, other)), "one asks for exactly what the other forbids"
+            )
+    return None
 
 
 def _counted(demands: Sequence[Demand]) -> Contradiction | None:

@@ -21,6 +21,8 @@ LIMIT = 4_000
 """States of a search for a conversation."""
 MOST_TOGETHER = 12
 """Rules that are put to monitors at once; of more, it stays open whether they can be obeyed together."""
+MOST_ADDED = 3
+"""Rules that join them at once."""
 PROOF = "proved by the emptiness of a product of monitors"
 GREETING = (Message("user", "a"), Message("assistant", "a"))
 
@@ -53,20 +55,32 @@ class Conversations:
         return None
 
     def contradiction(self, demands: Sequence[Demand]) -> Contradiction | Open | None:
-        """As `contradiction` of answers (compiler/contradiction.py), for demands some of which are about events."""
+        """As `contradiction` of answers (compiler/contradiction.py), for demands some of which are about events.
+
+        Only those are put to monitors that the last conversation found still breaks.
+        """
         from bylaw.compiler.monitors import NotDecided, conversation_obeying
 
         if self.obeying(demands) is not None:
             return None
-        everything = tuple(range(len(demands)))
-        if len(demands) > MOST_TOGETHER:
-            return Open(everything, ("too many rules about conversations to be put to monitors at once",))
-        try:
-            if conversation_obeying([demand.obeyed for demand in demands], LIMIT) is not None:
+        trace, active = self.tried[0], list[int]()
+        while True:
+            broken = [n for n, demand in enumerate(demands) if truth(demand.obeyed, trace) is not True]
+            if not broken:
                 return None
-        except NotDecided as error:
-            return Open(everything, (error.reason,))
-        return Contradiction(self._smallest(demands), PROOF)
+            broken.sort(key=lambda n: demands[n].reads_only_the_answer)  # rules about events are why this is asked
+            added = [n for n in broken if n not in active][:MOST_ADDED]
+            active = sorted((*active, *added))
+            if not added or len(active) > MOST_TOGETHER:
+                return Open(tuple(active), ("too many rules about conversations to be put to monitors at once",))
+            try:
+                found = conversation_obeying([demands[n].obeyed for n in active], LIMIT)
+            except NotDecided as error:
+                return Open(tuple(active), (error.reason,))
+            if found is None:
+                smallest = self._smallest([demands[n] for n in active])
+                return Contradiction(tuple(active[place] for place in smallest), PROOF)
+            trace = found
 
     def _smallest(self, demands: Sequence[Demand]) -> tuple[int, ...]:
         """The numbers of a smallest part that no conversation obeys: each left out that is not needed."""

@@ -7,10 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
+from bylaw.compiler.evaluate import truth
 from bylaw.compiler.program import RewardTerm
-from bylaw.spec.expression import BooleanConstant, BooleanExpression, Fact, Holds, Or, Phrase
-from bylaw.spec.logic import conjunction, conjuncts, meaning, negate, reads_context, reads_response
+from bylaw.spec.expression import (
+    BooleanCall,
+    BooleanConstant,
+    BooleanExpression,
+    Fact,
+    Holds,
+    NumberCall,
+    Or,
+    Phrase,
+    TextCall,
+)
+from bylaw.spec.logic import conjunction, conjuncts, meaning, negate, reads_context, reads_response, walk
 from bylaw.spec.normal import plain
+from bylaw.spec.trace import Trace
 
 
 def key_of(statement: BooleanExpression) -> str:
@@ -45,7 +57,8 @@ class Demand:
         """Raises ValueError for a term that is neither true nor false of an answer."""
         if term.holds is None:
             raise ValueError(f"`{term.id}` demands nothing")
-        parts = conjuncts(term.condition)
+        settled = map(_settled, conjuncts(term.condition))
+        parts = tuple(part for part in settled if part != BooleanConstant(True))
         answered = conjunction(tuple(part for part in parts if reads_response(part)))
         obeyed = term.holds if answered is None else Or((negate(answered), term.holds))
         context = tuple(part for part in parts if not reads_response(part))
@@ -74,6 +87,16 @@ class Demand:
         """The opposite demand: that the answer breaks this one."""
         opposite = negate(self.obeyed)
         return replace(self, obeyed=opposite, key=key_of(opposite))
+
+
+def _settled(part: BooleanExpression) -> BooleanExpression:
+    """A part that reads nothing, such as one about a parameter, is true or false once and for all."""
+    if reads_response(part) or reads_context(part) or isinstance(part, BooleanConstant):
+        return part
+    if any(isinstance(each, (BooleanCall, TextCall, NumberCall)) for each in walk(part)):
+        return part
+    value = truth(part, Trace(()))
+    return BooleanConstant(value) if isinstance(value, bool) else part
 
 
 def _pin(part: BooleanExpression) -> tuple[str, str] | None:

@@ -7,10 +7,10 @@ texts that show it come with every finding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bylaw.compiler.contradiction import Contradiction, Open, contradiction
+from bylaw.compiler.contradiction import Contradiction, Open, contradiction, opposites
 from bylaw.compiler.conversations import Conversations, is_about_events
 from bylaw.compiler.defeat import silenced, waived
 from bylaw.compiler.demands import Demand, key_of
@@ -32,8 +32,7 @@ def settle_conflicts(
     several rules is a proof that they can be obeyed, and costs little.
     """
     docket = _Docket(program, witnesses, conversations)
-    docket.settle_pairs()
-    docket.settle_groups()
+    docket.settle()
     return docket.program, _summed_up(tuple(docket.found.values()), docket.program)
 
 
@@ -48,36 +47,37 @@ class _Docket:
     shown: dict[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.contexts = dict.fromkeys(rule.keys for rule in self.hard() if not rule.is_dead)
         self.rank: Mapping[str, int] = {level: place for place, level in enumerate(self.program.levels)}
 
     def hard(self) -> list[Demand]:
-        """The hard rules that proofs speak of, in the order of the file."""
-        rules = [Demand.of(term) for term in self.program.terms if term.kind == "hard"]
-        return [rule for rule in rules if rule.reads_only_the_answer or is_about_events(rule.obeyed)]
+        """The hard rules, in the order of the file."""
+        return [Demand.of(term) for term in self.program.terms if term.kind == "hard"]
 
     def contradiction(self, rules: Sequence[Demand]) -> Contradiction | Open | None:
         """What is known of rules that are in force together."""
         if all(rule.reads_only_the_answer for rule in rules):
-            return contradiction(rules, self.witnesses)
-        return self.conversations.contradiction(rules)
+            # Of several conflicts in one set, which is told (and so which rule gives way) must not hang on what is
+            # remembered of other policies.
+            return contradiction(rules, self.witnesses, is_anew=len(rules) > 2)
+        if all(_is_decidable(rule) for rule in rules):
+            return self.conversations.contradiction(rules)
+        return opposites(rules)  # what the answer is held against comes with each conversation
 
     # ------------------------------------------------------------------------------------------------------ pairs
-    def settle_pairs(self) -> None:
-        """A weaker rule gives way wherever a stronger one counts that it contradicts, whatever its own condition is.
-
-        From the strongest level down: what has given way itself beats others only where it still counts.
-        """
+    def settle(self) -> None:
+        """Level by level from the strongest, so that what has given way, to one rule or to several, beats no other."""
         contradicts: dict[tuple[str, str], bool] = {}
-        by_rank: dict[int, list[Demand]] = {}
-        for rule in self.hard():
-            by_rank.setdefault(self.rank[rule.term.level], []).append(rule)
-        stronger: list[Demand] = []
-        for rank in sorted(by_rank):
-            left = [self._settle_against(stronger, weak, contradicts) for weak in by_rank[rank]]
-            stronger += left
+        for rank in sorted({self.rank[rule.term.level] for rule in self.hard()}):
+            stronger = [rule for rule in self.hard() if self.rank[rule.term.level] < rank]
+            stronger.sort(key=lambda rule: self.rank[rule.term.level])
+            for rule in [rule for rule in self.hard() if self.rank[rule.term.level] == rank]:
+                self._settle_against(stronger, rule, contradicts)
+            self._settle_groups(rank)
+        self._report()
 
-    def _settle_against(self, stronger: list[Demand], own: Demand, contradicts: dict[tuple[str, str], bool]) -> Demand:
-        """Holds one rule against all stronger ones; gives back what is left of it."""
+    def _settle_against(self, stronger: list[Demand], own: Demand, contradicts: dict[tuple[str, str], bool]) -> None:
+        """Holds one rule against all stronger ones."""
         weak, beaten_by = own, []
         for strong in stronger:
             if not strong.may_meet(weak):
@@ -87,9 +87,10 @@ class _Docket:
                 contradicts[key] = self._contradict(strong, weak)
             if contradicts[key] and _ever_meet(strong, weak):
                 beaten_by.append(strong)
-                self.give_way([strong], weak)
+                self.give_way([strong], own)
                 weak = Demand.of(self.program.term(weak.term.id))
         if beaten_by:
+            beaten_by.sort(key=lambda rule: not rule.is_in_force_with(own))  # what beats it everywhere is told first
             terms = frozenset(rule.term.id for rule in (*beaten_by, own))
             is_always = any(rule.is_in_force_with(own) for rule in beaten_by)
             proof = self.contradiction([beaten_by[0], own])
@@ -97,12 +98,11 @@ class _Docket:
             self.found[("P403", terms)] = outranked(
                 own, beaten_by[:1], is_always, proof.proof, self.witnesses, beaten_by[1:]
             )
-        return weak
 
     def _contradict(self, one: Demand, other: Demand) -> bool:
         """Whether it is proved that no text obeys both, although some text obeys each."""
         if not (one.reads_only_the_answer and other.reads_only_the_answer):
-            found = self.conversations.contradiction([one, other])
+            found = self.contradiction([one, other])
             return isinstance(found, Contradiction) and len(found.members) == 2
         if self.witnesses.are_known_together(one.key, other.key):
             return False
@@ -128,9 +128,9 @@ class _Docket:
         self.program = _with_waiver(self.program, weak.term, Waiver(stronger[0].term.rule, "level", where))
 
     # ----------------------------------------------------------------------------------------------------- groups
-    def settle_groups(self) -> None:
-        """Larger conflicts, and those of one level, among rules that are certain to be in force together."""
-        while (finding := self._next_waiver()) is not None:
+    def _settle_groups(self, rank: int) -> None:
+        """Rules of one level give way to several stronger ones that are certain to be in force together."""
+        while (finding := self._next_waiver(rank)) is not None:
             stronger, weak, proof = finding
             terms = frozenset(rule.term.id for rule in (*stronger, weak))
             self.found[("P403", terms)] = outranked(
@@ -138,25 +138,36 @@ class _Docket:
             )
             self.give_way(stronger, weak)
 
-    def _next_waiver(self) -> tuple[list[Demand], Demand, str] | None:
+    def _next_waiver(self, rank: int) -> tuple[list[Demand], Demand, str] | None:
+        alive = [rule for rule in self.hard() if self.rank[rule.term.level] <= rank and _is_decidable(rule)]
+        for group in _groups(alive, self.contexts):
+            stronger = [rule for rule in group if self.rank[rule.term.level] < rank]
+            own = [rule for rule in group if self.rank[rule.term.level] == rank]
+            if not own or len(stronger) < 2 or self.contradiction([*stronger, *own]) is None:
+                continue
+            for weak in own:
+                rules = [*stronger, weak]
+                for found in self._contradictions(rules):
+                    if isinstance(found, Contradiction) and len(stronger) in found.members and len(found.members) > 1:
+                        return [rules[n] for n in found.members if n < len(stronger)], weak, found.proof
+        return None
+
+    def _report(self) -> None:
+        """Contradictions that no level settles (P401), and questions that stay open (P402)."""
         reported: set[str] = set()
-        for group in _groups(self.hard()):
+        for group in _groups(self.hard(), self.contexts):
             # A conflict is told once, not again for every condition under which it arises.
             rules = [rule for rule in group if rule.term.id not in reported]
             for found in self._contradictions(rules):
                 members = [rules[number] for number in found.members]
                 names = frozenset(rule.term.id for rule in members)
-                if isinstance(found, Open):
-                    reported |= names
-                    self.found.setdefault(("P402", names), undecided([rule.term for rule in members], *found.why))
+                if not _ever_meet(*members):
                     continue
-                lowest = max(self.rank[rule.term.level] for rule in members)
-                weakest = [rule for rule in members if self.rank[rule.term.level] == lowest]
-                if len(weakest) == 1 and len(members) > 1:
-                    return [rule for rule in members if rule is not weakest[0]], weakest[0], found.proof
                 reported |= names
-                self.found.setdefault(("P401", names), conflict(members, found.proof, self.witnesses))
-        return None
+                if isinstance(found, Open):
+                    self.found.setdefault(("P402", names), undecided([rule.term for rule in members], *found.why))
+                else:
+                    self.found.setdefault(("P401", names), conflict(members, found.proof, self.witnesses))
 
     def _contradictions(self, rules: list[Demand]) -> Iterator[Contradiction | Open]:
         """What is wrong with rules that are in force together, one after the other; numbers are those of `rules`.
@@ -168,9 +179,10 @@ class _Docket:
         for found in self._one_by_one(rules, about_answers):
             broken |= set(found.members)
             yield found
-        about_events = [number for number, rule in enumerate(rules) if not rule.reads_only_the_answer]
+        about_events = [number for number, rule in enumerate(rules) if is_about_events(rule.obeyed)]
         if about_events:
             yield from self._one_by_one(rules, [n for n in (*about_answers, *about_events) if n not in broken])
+        yield from self._one_by_one(rules, [n for n, rule in enumerate(rules) if not _is_decidable(rule)])
 
     def _one_by_one(self, rules: list[Demand], left: list[int]) -> Iterator[Contradiction | Open]:
         while left:
@@ -181,13 +193,19 @@ class _Docket:
             left = [number for place, number in enumerate(left) if place not in found.members]
 
 
-def _ever_meet(one: Demand, other: Demand) -> bool:
-    """Whether both can be in force together, unless that is refuted."""
-    if not one.context or not other.context:
+def _is_decidable(rule: Demand) -> bool:
+    """Whether proofs speak of it: it is about the answer alone, or about events."""
+    return rule.reads_only_the_answer or is_about_events(rule.obeyed)
+
+
+def _ever_meet(*rules: Demand) -> bool:
+    """Whether all can be in force together, unless that is refuted; a rule that never is meets nobody."""
+    context = conjunction(tuple(part for rule in rules for part in rule.context))
+    if context is None:
         return True
     from bylaw.compiler.satisfy import can_meet
 
-    return can_meet(conjunction(one.context), conjunction(other.context)) is not False
+    return can_meet(context, context) is not False
 
 
 def _beyond(weak: Demand, stronger: list[Demand]) -> BooleanExpression | None:
@@ -227,7 +245,7 @@ def _only_outside(override: Waiver, waiver: Waiver, winner: str) -> Waiver:
     return replace(override, where=conjunction((*conjuncts(override.where), silenced(waiver))))
 
 
-def _groups(hard: list[Demand]) -> list[list[Demand]]:
+def _groups(hard: list[Demand], known: Iterable[frozenset[str]] = ()) -> list[list[Demand]]:
     """Hard rules that are in force together: for each condition, all that hold wherever it does.
 
     Whether two different conditions can meet is not decided here, and neither is what a rule asks for that depends on
@@ -235,6 +253,6 @@ def _groups(hard: list[Demand]) -> list[list[Demand]]:
     never in force (a permission lifts them altogether) are in no group.
     """
     alive = [rule for rule in hard if not rule.is_dead]
-    contexts = sorted(dict.fromkeys(rule.keys for rule in alive), key=len)
+    contexts = sorted(dict.fromkeys((*known, *(rule.keys for rule in alive))), key=len)
     # Where the words of one condition are among those of another, its rules are in force there too.
     return [[rule for rule in alive if rule.keys <= context] for context in contexts]

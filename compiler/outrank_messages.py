@@ -112,7 +112,7 @@ def shows(rules: Sequence[Demand], named: str, what: str, witnesses: Witnesses) 
 
 def shortest(rules: Sequence[Demand], witnesses: Witnesses) -> str | None:
     """The shortest text that obeys all of the rules; None where automata cannot tell."""
-    question = question_of("shortest", [rule.key for rule in rules])
+    question = question_of(f"shortest {witnesses.letters}", [rule.key for rule in rules])
     return witnesses.shown(question, lambda: _shortest(rules, witnesses))
 
 

@@ -81,11 +81,11 @@ def compile_source(
     began = time.monotonic()
     compiled, witnesses = _compile(source, path, memory if proofs else None)
     found = (*compiled.diagnostics, *_remarks(compiled))
-    proved, undecided = _proved(compiled, witnesses) if proofs else ((), ())
+    proved, undecided = _proved(compiled, witnesses, path) if proofs else ((), ())
     # Examples that contradict each other are told as that, and not as a failed example too.
     told = {mark.span for each in proved if each.code == "P506" for mark in (each.primary, *each.secondary)}
     found = tuple(each for each in found if each.code not in ("P501", "P504") or each.primary.span not in told)
-    diagnostics = silence((*found, *proved), compiled.source, frozenset() if proofs else PROVED)
+    diagnostics = silence((*found, *proved), compiled.source, frozenset() if proofs else PROVED | {"P401", "P403"})
     if proofs and memory is not None and time.monotonic() - began > LONG:
         with suppress(OSError):  # it only saves time
             from bylaw.compiler.proof_memory import save
@@ -95,7 +95,9 @@ def compile_source(
     return replace(compiled, program=sound, diagnostics=_sorted(diagnostics), undecided=undecided)
 
 
-def _proved(compiled: Compiled, witnesses: Witnesses) -> tuple[tuple[Diagnostic, ...], tuple[Undecided, ...]]:
+def _proved(
+    compiled: Compiled, witnesses: Witnesses, path: Path | None
+) -> tuple[tuple[Diagnostic, ...], tuple[Undecided, ...]]:
     """What the analyses find, and the questions that they leave open."""
     if compiled.regulators is None or compiled.draft is None:
         return (), ()
@@ -103,7 +105,7 @@ def _proved(compiled: Compiled, witnesses: Witnesses) -> tuple[tuple[Diagnostic,
     from bylaw.compiler.proofs.interface import Undecided
 
     witnesses.is_thorough = True
-    found = tuple(prove(compiled.module, compiled.regulators, compiled.draft, witnesses))
+    found = tuple(prove(compiled.module, compiled.regulators, compiled.draft, witnesses, path=path))
     return (
         tuple(each for each in found if isinstance(each, Diagnostic)),
         tuple(each for each in found if isinstance(each, Undecided)),

@@ -8,6 +8,7 @@ when any part of this program that could answer differently has changed, or when
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -89,7 +90,7 @@ def _tried(value: list[Any]) -> Tried:
 
 def _seal(body: str) -> str:
     """What a file of this program with this body begins with."""
-    digest = blake2b(digest_size=16)
+    digest = blake2b(unicodedata.unidata_version.encode(), digest_size=16)
     root = Path(__file__).parent.parent
     for name in _ROOTS:
         for file in sorted((root / name).rglob("*")):

@@ -106,6 +106,10 @@ class Witnesses:
         first, second = self.tried.get(one), self.tried.get(other)
         return first is not None and second is not None and bool(first.true & second.true)
 
+    def __post_init__(self) -> None:
+        for question, answer in self.proved.items():
+            self._index(question, answer)
+
     def remembered(self, question: str) -> Proved | None:
         """What became of a question that was asked before, perhaps in an earlier version of the policy."""
         found = self.proved.get(question)
@@ -121,9 +125,6 @@ class Witnesses:
 
     def known_conflict(self, keys: Collection[str]) -> Proved | None:
         """A contradiction that was proved before and whose statements are all among these."""
-        if len(self._conflicts) == 0 and self.proved:
-            for question, answer in self.proved.items():
-                self._index(question, answer)
         for key in keys:
             for question in self._conflicts.get(key, ()):
                 if all(member in keys for member in self.proved[question].members):

@@ -16,6 +16,8 @@ from bylaw.compiler.counts.problem import Problem
 from bylaw.compiler.counts.words import Side, bounded, written
 
 ROUNDS = 4
+LONGEST_CHAIN = 12
+"""Steps of a chain that is told; of a longer one what it takes is listed."""
 Place: TypeAlias = tuple[int, Side]
 
 
@@ -26,7 +28,9 @@ class Bound:
 
     value: int
     row: Row | None
-    rests_on: tuple[Place, ...] = ()
+    rests_on: tuple[tuple[Place, Bound], ...] = ()
+    """As they were then: a bound that is narrowed later must not rest on what follows from it."""
+    steps: int = 1
 
 
 @dataclass
@@ -64,7 +68,7 @@ class Bounds:
 
     def _ask(self, each: Row, variable: int, factor: int, side: Side) -> bool:
         rest = each.bound
-        rests_on: list[Place] = []
+        rests_on: list[tuple[Place, Bound]] = []
         for other, own in each.terms:
             if other == variable:
                 continue
@@ -73,12 +77,13 @@ class Bounds:
             if known is None:
                 return False
             rest -= own * known.value
-            rests_on.append(place)
+            rests_on.append((place, known))
         value = rest // factor if factor > 0 else -(rest // -factor)
         before = self.known.get((variable, side))
         if before is not None and (before.value <= value if side == "high" else before.value >= value):
             return False
-        self.known[variable, side] = Bound(value, each, tuple(rests_on))
+        steps = 1 + sum(bound.steps for _, bound in rests_on)
+        self.known[variable, side] = Bound(value, each, tuple(rests_on), steps)
         low, high = self.known.get((variable, "low")), self.known.get((variable, "high"))
         if low is not None and high is not None and low.value > high.value:
             self.clash = variable
@@ -88,16 +93,21 @@ class Bounds:
     def sources(self) -> int:
         """The sources of all rows that the contradiction takes."""
         assert self.clash is not None
-        found, seen = 0, set()
-        waiting: list[Place] = [(self.clash, "low"), (self.clash, "high")]
+        found, seen = 0, set[int]()
+        waiting = [self.known[self.clash, "low"], self.known[self.clash, "high"]]
         while waiting:
-            place = waiting.pop()
-            if place not in seen:
-                seen.add(place)
-                bound = self.known[place]
+            bound = waiting.pop()
+            if id(bound) not in seen:
+                seen.add(id(bound))
                 found |= bound.row.sources if bound.row else 0
-                waiting += bound.rests_on
+                waiting += (other for _, other in bound.rests_on)
         return found
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the chain can be read: quantities that push each other up make one of many steps."""
+        assert self.clash is not None
+        return self.known[self.clash, "low"].steps + self.known[self.clash, "high"].steps <= LONGEST_CHAIN
 
     def told(self) -> tuple[str, ...]:
         """The chain in words."""
@@ -107,7 +117,7 @@ class Bounds:
             place: Place = (self.clash, side)
             bound = self.known[place]
             if bound.rests_on:
-                self._tell(place, steps)
+                self._tell(place, bound, steps)
             elif bound.row is not None and bound.row.sources:
                 last = self.problem.reasons[bound.row.sources.bit_length() - 1]
                 steps.append(last.told or self._asked(place))
@@ -116,19 +126,18 @@ class Bounds:
     def _asked(self, place: Place) -> str:
         number, side = place
         quantity = self.problem.quantities[number]
-        said = self._named(place)
+        said = self._named(place, self.known[place])
         if quantity.kind in ("unit", "times"):
             verb = ("is" if self.known[place].value == 1 else "are") if quantity.kind == "unit" else "is"
             return f"{said} {verb} {'asked for' if side == 'low' else 'allowed'}"
         return f"{said} is asked for"
 
-    def _tell(self, place: Place, steps: list[str]) -> None:
-        bound = self.known[place]
-        for other in bound.rests_on:
-            if self.known[other].rests_on:
-                self._tell(other, steps)
-        given = [self._named(other) for other in bound.rests_on if self._is_worth_saying(other)]
-        said = self._named(place)
+    def _tell(self, place: Place, bound: Bound, steps: list[str]) -> None:
+        for other, below in bound.rests_on:
+            if below.rests_on:
+                self._tell(other, below, steps)
+        given = [self._named(*each) for each in bound.rests_on if self._is_worth_saying(*each)]
+        said = self._named(place, bound)
         assert bound.row is not None
         rule = self._rule(bound.row)
         if not given:
@@ -138,13 +147,13 @@ class Bounds:
         verb = ("needs" if is_one else "need") if place[1] == "low" else ("leaves" if is_one else "leave")
         steps.append(f"{' and '.join(given)} {verb} {said}{rule}")
 
-    def _is_one(self, places: Sequence[Place]) -> bool:
+    def _is_one(self, places: Sequence[tuple[Place, Bound]]) -> bool:
         """Whether what is said of the only one of these that matters is about one thing."""
-        place = next(place for place in places if self._is_worth_saying(place))
-        return self.known[place].value == 1 or self.problem.quantities[place[0]].kind != "unit"
+        place, bound = next(each for each in places if self._is_worth_saying(*each))
+        return bound.value == 1 or self.problem.quantities[place[0]].kind != "unit"
 
-    def _is_worth_saying(self, place: Place) -> bool:
-        value = self.known[place].value
+    def _is_worth_saying(self, place: Place, bound: Bound) -> bool:
+        value = bound.value
         is_yes_or_no = self.problem.quantities[place[0]].kind in ("found", "said")
         return value > 0 if place[1] == "low" else value < 1 or not is_yes_or_no
 
@@ -155,6 +164,6 @@ class Bounds:
             return ""
         return f" (`{written(used, self.problem.quantities)}`)"
 
-    def _named(self, place: Place) -> str:
+    def _named(self, place: Place, bound: Bound) -> str:
         number, side = place
-        return bounded(self.problem.quantities[number], side, self.known[place].value)
+        return bounded(self.problem.quantities[number], side, bound.value)

@@ -132,11 +132,13 @@ def _leaf(chosen: Sequence[tuple[int, Case]], is_ascii: bool) -> _Refuted | None
     problem = problem_of(chosen, is_ascii)
     bounds = Bounds(problem)
     if bounds.narrow():
-        return _Refuted(problem.statements(bounds.sources()), bounds.told())
-    sources = contradiction(problem.rows, problem.reals)
-    if sources is None:
+        sources = bounds.sources()
+        told = bounds.told() if bounds.is_short else tuple(_listed(problem, sources))
+        return _Refuted(problem.statements(sources), told)
+    eliminated = contradiction(problem.rows, problem.reals)
+    if eliminated is None:
         return None
-    return _Refuted(problem.statements(sources), tuple(_listed(problem, sources)))
+    return _Refuted(problem.statements(eliminated), tuple(_listed(problem, eliminated)))
 
 
 def _listed(problem: Problem, sources: int) -> Iterator[str]:

@@ -34,10 +34,15 @@ def analyses() -> tuple[str, ...]:
 
 
 def prove(
-    module: Module, policy: RegulatorSet, program: RewardProgram, witnesses: Witnesses, seconds: float = TIME_LIMIT
+    module: Module,
+    policy: RegulatorSet,
+    program: RewardProgram,
+    witnesses: Witnesses,
+    seconds: float = TIME_LIMIT,
+    path: Path | None = None,
 ) -> Iterator[Finding]:
     """What all analyses find; each is asked in turn until the time is used up, and says what it left open."""
-    view = PolicyView(policy, program, witnesses, time.monotonic() + seconds, module)
+    view = PolicyView(policy, program, witnesses, time.monotonic() + seconds, module, path)
     for name in analyses():
         yield from _analysis(name).find(view)
 

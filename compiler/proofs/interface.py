@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from bylaw.compiler.program import RewardProgram
 from bylaw.compiler.witnesses import Witnesses
@@ -34,7 +35,7 @@ class PolicyView:
     `policy` is what the author wrote, before rules lift each other; `program` is what is left of it, one term for each
     sentence, where exceptions, permissions, overrides and levels have been settled. `witnesses` knows texts that obey
     or break what the hard rules ask for. `until` is the end of the time for the analyses (`time.monotonic`), and
-    `module` the main file as it is written.
+    `module` the main file as it is written, which lies at `path`, where it is a file.
     """
 
     policy: RegulatorSet
@@ -42,6 +43,7 @@ class PolicyView:
     witnesses: Witnesses
     until: float
     module: Module
+    path: Path | None = None
 
     @property
     def is_late(self) -> bool:

@@ -15,25 +15,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, floor
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from bylaw.compiler.contradiction import Contradiction, Open, contradiction
 from bylaw.compiler.conversations import Conversations, is_about_events
-from bylaw.compiler.defeat import settle
 from bylaw.compiler.demands import Demand
-from bylaw.compiler.lower import lower
-from bylaw.compiler.outrank import settle_conflicts
 from bylaw.compiler.outrank_messages import span_of
 from bylaw.compiler.program import RewardProgram, RewardTerm
+from bylaw.compiler.proofs._revalued import Conflict, Ids, Policies, Value, hard, shown, value_of, values_to_try
 from bylaw.compiler.proofs.interface import Finding, PolicyView, Undecided
-from bylaw.compiler.verify import verify
 from bylaw.spec import ast
 from bylaw.spec.errors import Diagnostic, Fix, Label, Severity
-from bylaw.spec.loader import Loaded, load
-from bylaw.spec.parser import ParseResult
 from bylaw.spec.regulator import RegulatorSet
-from bylaw.spec.resolver import resolve
-from bylaw.spec.source import Source
 
 if TYPE_CHECKING:  # only where a number has a range
     from bylaw.compiler.counts.linear import Range
@@ -41,65 +34,31 @@ if TYPE_CHECKING:  # only where a number has a range
 CODES = ("P419",)
 
 MOST_CHOICES = 8
+MOST_VALUES = 100
+"""Whole values of a range that are tried one by one."""
+MOST_STEPS = 4
+"""Sets of rules that are found one after the other on the way from an end of a range to the present value."""
 MOST_PAIRS = 500
 """Pairs of rules of which values between the ends of a range are looked for."""
-Value: TypeAlias = float | str | bool
-Ids: TypeAlias = frozenset[str]
 
 
 def find(view: PolicyView) -> Iterator[Finding]:
     """P419 for each set of rules and each parameter of which some allowed value makes them contradict each other."""
     items = [item for item in view.module.items if isinstance(item, ast.ParamDecl)]
-    values = {item.name.text: _values(item) for item in items}
-    policies: _Policies | None = None
+    values = {item.name.text: values_to_try(item) for item in items}
+    policies: Policies | None = None
     for item in items:
         if not values[item.name.text]:
             continue
         if view.is_late:
             yield Undecided(_about(item), "cap on time")
             continue
-        policies = policies or _Policies(view)
+        policies = policies or Policies(view)
         yield from _Parameter(policies, item, values[item.name.text]).run()
 
 
 def _about(item: ast.ParamDecl) -> str:
     return f"whether the rules can be obeyed with every value that `{item.name.text}` is allowed"
-
-
-def _values(item: ast.ParamDecl) -> tuple[Value, ...]:
-    """The values to be tried: the ends of a range, or all choices; without the present one."""
-    found: tuple[Value, ...] = ()
-    match item.allowed, item.default:
-        case ast.NumberRange(low, high), ast.Number():
-            found = (float(low.amount), float(high.amount))
-        case ast.Choices(options), _:
-            found = tuple(
-                float(each.amount) if isinstance(each, ast.Number) else each.value
-                for each in options.items
-                if isinstance(each, ast.Number | ast.Text)
-            )
-        case None, ast.Bool(value):
-            found = (not value,)
-    return tuple(each for each in dict.fromkeys(found) if each != _value(item.default))
-
-
-def _value(literal: ast.Literal) -> Value | None:
-    match literal:
-        case ast.Number():
-            return float(literal.amount)
-        case ast.Text(value) | ast.Bool(value):
-            return value
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Conflict:
-    """A finding of the analysis that every policy goes through, and the ids of the rules that it is about."""
-
-    found: Diagnostic
-    members: Ids
-    marks: tuple[tuple[str, str], ...]
-    """(id, words) of each mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,70 +71,11 @@ class _Where:
 
 
 @dataclass(slots=True)
-class _Policies:
-    """The policy with other values of a parameter."""
-
-    view: PolicyView
-    loaded: Loaded | None = None
-    present: set[str] | None = None
-
-    def lowered(self, module: ast.Module) -> tuple[RegulatorSet, RewardProgram] | str:
-        """The policy with another main file, before levels are settled; or what is wrong with it."""
-        if self.loaded is None:
-            self.loaded = _loaded(self.view)
-        main = replace(self.loaded.main, module=module)
-        resolution = resolve(replace(self.loaded, main=main))
-        settled = settle(resolution.regulators) if resolution.ok else None
-        said = (*resolution.diagnostics, *(settled.diagnostics if settled is not None else ()))
-        wrong = next((each for each in said if each.is_error), None)
-        if wrong is not None or settled is None:
-            return "" if wrong is None else wrong.message
-        return resolution.regulators, verify(lower(resolution.regulators, settled))
-
-    def conflicts(self, policy: RegulatorSet, program: RewardProgram) -> tuple[list[_Conflict], list[Diagnostic]]:
-        """What is new against the present policy: P401 and P403, and what was not decided."""
-        if self.present is None:
-            now = self.lowered(self.view.module)
-            assert not isinstance(now, str), now
-            self.present = {_identity(each) for each in self._settled(*now)}
-        news = [each for each in self._settled(policy, program) if _identity(each) not in self.present]
-        found = [_conflict(each, program) for each in news if each.code in ("P401", "P403")]
-        return found, [each for each in news if each.code == "P402"]
-
-    def _settled(self, policy: RegulatorSet, program: RewardProgram) -> tuple[Diagnostic, ...]:
-        return settle_conflicts(program, self.view.witnesses, Conversations.of(policy))[1]
-
-
-def _loaded(view: PolicyView) -> Loaded:
-    """The policy with what it imports."""
-    # Texts stand behind each other in the order in which they are read, so that the main file keeps its length.
-    source = Source("", " " * view.module.span.end)
-    return load(ParseResult(source, view.module, ()), None)
-
-
-def _identity(each: Diagnostic) -> str:
-    return f"{each.code} {each.message}"
-
-
-def _conflict(found: Diagnostic, program: RewardProgram) -> _Conflict:
-    marks: list[tuple[str, str]] = []
-    for mark in (found.primary, *found.secondary):
-        there = [term for term in program.terms if span_of(term.extent) == mark.span]
-        named = [term for term in there if {f"`{term.id}`", f"`{term.rule}`"} & set(_names(found.message))]
-        marks += [(term.id, mark.message) for term in (named or there)[:1]]
-    return _Conflict(found, frozenset(name for name, _ in marks), tuple(marks))
-
-
-def _names(message: str) -> list[str]:
-    return [f"`{part}`" for part in message.split("`")[1::2]]
-
-
-@dataclass(slots=True)
 class _Parameter:
     """The questions about one parameter; `told` are the rules that have been told to contradict each other, and for
     which values."""
 
-    policies: _Policies
+    policies: Policies
     item: ast.ParamDecl
     values: Sequence[Value]
     told: set[tuple[Ids, str]] = field(default_factory=set)
@@ -192,47 +92,50 @@ class _Parameter:
         if len(self.values) > MOST_CHOICES:
             yield Undecided(_about(self.item), "too many choices to be tried")
             return
-        present = _value(self.item.default)
+        present = value_of(self.item.default)
         assert present is not None
-        now = self._at(present)
-        if isinstance(now, str):
-            yield Undecided(_about(self.item), now)
-            return
-        is_used = False
-        several: dict[str, list[tuple[Value, _Conflict]]] = {}
-        for value in self.values:
-            at = self._at(value)
-            if isinstance(at, str):
-                yield Undecided(_about(self.item), f"with {_shown(value)} there is something else: {at}")
-            elif _hard(at[1]) != _hard(now[1]):
-                is_used = True
-                for each in self._conflicts(value):
-                    several.setdefault(_identity(each.found), []).append((value, each))
+        now = self.lowered[present] = self.policies.now()
         if isinstance(self.item.allowed, ast.NumberRange):
-            yield from self._in_range(is_used, [pair for pairs in several.values() for pair in pairs])
+            yield from self._in_range(hard(now[1]))
         else:
-            for pairs in several.values():
-                where = " or ".join(_shown(value) for value, _ in pairs)
-                yield self._finding(_Where(f"where `{self.name}` is {where}", pairs[0][0]), pairs[0][1])
+            yield from self._chosen(hard(now[1]))
         for why in sorted(self.undecided):
             yield Undecided(_about(self.item), why)
+
+    def _chosen(self, now: list[RewardTerm]) -> Iterator[Diagnostic]:
+        """What is found with one of a few values, and told of all for which it is the same."""
+        several: dict[str, list[tuple[Value, Conflict]]] = {}
+        for value in self.values:
+            if self._changes(value, now):
+                for each in self._conflicts(value):
+                    several.setdefault(each.found.message, []).append((value, each))
+        for pairs in several.values():
+            where = " or ".join(shown(value) for value, _ in pairs)
+            yield self._finding(_Where(f"where `{self.name}` is {where}", pairs[0][0]), pairs[0][1])
 
     # ------------------------------------------------------------------------------------------------------ policies
     def _at(self, value: Value) -> tuple[RegulatorSet, RewardProgram] | str:
         """The policy with another value of the parameter."""
         if value not in self.lowered:
             default = self.item.default
-            if value != _value(default):
-                named = {"value": value, "percent": False} if isinstance(default, ast.Number) else {"value": value}
-                default = default.changed(**named)
-            self.lowered[value] = self.policies.lowered(self._with(self.item.changed(default=default)))
+            named = {"value": value, "percent": False} if isinstance(default, ast.Number) else {"value": value}
+            item = self.item.changed(default=default.changed(**named))
+            self.lowered[value] = self.policies.lowered(self._with(item))
         return self.lowered[value]
+
+    def _changes(self, value: Value, now: list[RewardTerm]) -> bool:
+        """Whether hard rules say something else with a value."""
+        at = self._at(value)
+        if isinstance(at, str):
+            self.undecided.add(f"with {shown(value)} something else is wrong: {at}")
+            return False
+        return hard(at[1]) != now
 
     def _with(self, item: ast.ParamDecl) -> ast.Module:
         module = self.policies.view.module
         return module.changed(items=tuple(item if each is self.item else each for each in module.items))
 
-    def _conflicts(self, value: Value) -> list[_Conflict]:
+    def _conflicts(self, value: Value) -> list[Conflict]:
         """What contradicts itself with a value, and not with the present one."""
         at = self._at(value)
         if isinstance(at, str):
@@ -257,22 +160,37 @@ class _Parameter:
         return contradiction(demands, self.policies.view.witnesses)
 
     # -------------------------------------------------------------------------------------------------------- ranges
-    def _in_range(self, is_used: bool, found: Sequence[tuple[Value, _Conflict]]) -> Iterator[Diagnostic]:
-        ends = _ends(self.item)
-        if ends is None or not is_used:
+    def _in_range(self, now: list[RewardTerm]) -> Iterator[Diagnostic]:
+        assert isinstance(self.item.allowed, ast.NumberRange)
+        ends = float(self.item.allowed.low.amount), float(self.item.allowed.high.amount)
+        from_ends = [end for end in ends if end != self._present() and self._changes(end, now)]
+        if not from_ends:
             return
         from bylaw.compiler.counts.parameters import fact_of, with_facts
 
         opened = self.policies.lowered(with_facts(self.policies.view.module, [self.name]))
         self.opened = None if isinstance(opened, str) else opened[1]
         fact = fact_of(self.name)
-        for value, each in found:
-            assert isinstance(value, float)
-            yield from self._told(self._where(value, each, fact, ends), value, each)
+        for end in from_ends:
+            yield from self._inwards(end, fact, ends)
         if self.opened is not None:
             yield from self._between(self.opened, fact, ends)
 
-    def _told(self, where: _Where, value: float, each: _Conflict) -> Iterator[Diagnostic]:
+    def _inwards(self, end: float, fact: str, ends: tuple[float, float]) -> Iterator[Diagnostic]:
+        """What is found with an end of the range, then with the first value of which it says nothing, and so on."""
+        value, is_low = end, end < self._present()
+        for _ in range(MOST_STEPS):
+            found = [(self._where(value, is_low, each, fact, ends), each) for each in self._conflicts(value)]
+            for where, each in found:
+                yield from self._told(where, value, each)
+            left = [where.left[0] if is_low else where.left[1] for where, _ in found if where.left is not None]
+            if not left or self.policies.view.is_late:
+                return
+            value = max(left) if is_low else min(left)
+            if value == self._present():
+                return
+
+    def _told(self, where: _Where, value: float, each: Conflict) -> Iterator[Diagnostic]:
         """The finding, once, with what is seen with the value of `where`, or else with `value`, where it was seen."""
         if (each.members, where.words) in self.told:
             return
@@ -283,32 +201,50 @@ class _Parameter:
         again = [own for own in self._conflicts(where.value) if own.members == each.members]
         yield self._finding(where, again[0]) if again else self._finding(replace(where, value=value), each)
 
-    def _where(self, value: float, each: _Conflict, fact: str, ends: tuple[float, float]) -> _Where:
-        """For which values rules contradict each other that do so with an end of the range."""
+    def _where(self, value: float, is_low: bool, each: Conflict, fact: str, ends: tuple[float, float]) -> _Where:
+        """For which values rules contradict each other that do so with one below the present one, or above it."""
         from bylaw.compiler.counts.directions import direction, reads
         from bylaw.compiler.counts.proofs import counts_contradiction_over
 
-        alone = _Where(f"where `{self.name}` is {_shown(value)}", value)
-        terms = [] if self.opened is None else [term for term in self.opened.terms if term.id in each.members]
+        if self.opened is None:
+            return self._one_by_one(value, is_low, each.members, ends)
+        terms = [term for term in self.opened.terms if term.id in each.members]
         demands = [Demand.of(term) for term in terms if term.kind == "hard"]
         if len(demands) < len(each.members) or any(reads(part, fact) for own in demands for part in own.context):
-            return alone
+            return self._one_by_one(value, is_low, each.members, ends)
         statements = [demand.obeyed for demand in demands]
-        is_low, edge, left = value == ends[0], value, None
+        edge, left = value, None
         if direction(statements, fact) == (1 if is_low else -1) and self._is_whole(ends):
             edge = self._last(value, each.members)
             left = (edge + 1, ends[1]) if is_low else (ends[0], edge - 1)
         proof = counts_contradiction_over(statements, {fact: ends})
         if proof is not None and proof.holds_for(edge) and not proof.holds_for(self._present()):
-            shown = edge if left else _nearest(proof.ranges, self._present())
-            return _Where(proof.text, edge if shown is None else shown, left)
-        if edge == value:
-            return replace(alone, left=left)
+            near = edge if left else _nearest(proof.ranges, self._present())
+            return _Where(proof.text, edge if near is None else near, left)
+        if left is None or edge == value == ends[not is_low]:
+            return _Where(f"where `{self.name}` is {shown(value)}", value, left)
         return _Where(f"for every `{self.name}` {'up to' if is_low else 'from'} {edge:g}", edge, left)
+
+    def _one_by_one(self, value: float, is_low: bool, members: Ids, ends: tuple[float, float]) -> _Where:
+        """The whole values from here towards the present one, each tried, where it cannot be a variable."""
+        edge, left = value, None
+        if self._is_whole(ends):
+            step = 1.0 if is_low else -1.0
+            for _ in range(MOST_VALUES):
+                if edge + step == self._present() or self.policies.view.is_late:
+                    break
+                if not any(each.members == members for each in self._conflicts(edge + step)):
+                    break
+                edge += step
+            left = (edge + 1, ends[1]) if is_low else (ends[0], edge - 1)
+        if edge == value:
+            return _Where(f"where `{self.name}` is {shown(value)}", value, left)
+        low, high = sorted((value, edge))
+        return _Where(f"for every whole `{self.name}` from {low:g} to {high:g}", edge, left)
 
     def _present(self) -> float:
         """The present value of a number."""
-        present = _value(self.item.default)
+        present = value_of(self.item.default)
         assert isinstance(present, float)
         return present
 
@@ -355,22 +291,22 @@ class _Parameter:
                 yield from self._told(_Where(proof.text, value), value, each)
 
     # ------------------------------------------------------------------------------------------------------ messages
-    def _finding(self, where: _Where, each: _Conflict) -> Diagnostic:
+    def _finding(self, where: _Where, each: Conflict) -> Diagnostic:
         there = self.policies.view.program
         marks = [Label(span_of(there.term(name).extent), words) for name, words in each.marks]
-        present = _value(self.item.default)
+        present = value_of(self.item.default)
         assert present is not None
         is_fine = self._contradicts(present, each.members) is None
         them = "it" if len(each.members) == 1 else f"{'both' if len(each.members) == 2 else 'all'} of them"
-        now = f"`{self.name}` is {_shown(present)} now" + (f", where an answer can obey {them}" if is_fine else "")
-        shown = _shown(where.value)
+        now = f"`{self.name}` is {shown(present)} now" + (f", where an answer can obey {them}" if is_fine else "")
+        tried = shown(where.value)
         return Diagnostic(
             "P419",
             Severity.WARNING,
             f"{where.words}, {each.found.message}",
-            Label((self.item.allowed or self.item.type).span, f"with {shown}, which is allowed, ..."),
+            Label((self.item.allowed or self.item.type).span, f"with {tried}, which is allowed, ..."),
             tuple(marks),
-            (f"{now}; with {shown}:", *each.found.notes),
+            (f"{now}; with {tried}:", *each.found.notes),
             self._fix(where),
         )
 
@@ -379,16 +315,6 @@ class _Parameter:
             return Fix("allow fewer values, or change one of the rules")
         written = "between {:g} and {:g}".format(*where.left)
         return Fix(f"write `{written}`, or change one of the rules", self.item.allowed.span, written)
-
-
-def _hard(program: RewardProgram) -> list[RewardTerm]:
-    return [term for term in program.terms if term.kind == "hard"]
-
-
-def _ends(item: ast.ParamDecl) -> tuple[float, float] | None:
-    from bylaw.compiler.counts.parameters import limits_of
-
-    return limits_of(ast.Module(None, (item,), item.span)).get(item.name.text)
 
 
 def _groups(open_: Sequence[Demand], demands: Sequence[Demand]) -> Iterator[list[Demand]]:
@@ -415,9 +341,3 @@ def _nearest(ranges: Sequence[Range], present: float) -> float | None:
 
 def _listed(names: Ids) -> str:
     return " and ".join(f"`{name}`" for name in sorted(names))
-
-
-def _shown(value: Value | None) -> str:
-    if isinstance(value, bool):
-        return "`true`" if value else "`false`"
-    return f'"{value}"' if isinstance(value, str) else f"{value:g}"

@@ -33,13 +33,16 @@ def find(view: PolicyView) -> Iterator[Finding]:
     rank = {level: place for place, level in enumerate(view.program.levels)}
     demands = [Demand.of(term) for term in view.program.terms if term.kind in ("hard", "soft")]
     alive = [demand for demand in demands if not demand.is_dead]
-    yield from _said_twice(alive)
-    about_answers = [demand for demand in alive if demand.reads_only_the_answer]
+    told = set[str]()
+    for demand, first in _said_twice(alive):
+        told.add(demand.term.id)
+        yield _duplicate(demand, first, "both read the same once names are resolved")
+    about_answers = [demand for demand in alive if demand.reads_only_the_answer and demand.term.id not in told]
     if len(about_answers) > 1:
         yield from _Redundancy(view, about_answers, rank).run()
 
 
-def _said_twice(demands: Sequence[Demand]) -> Iterator[Diagnostic]:
+def _said_twice(demands: Sequence[Demand]) -> Iterator[tuple[Demand, Demand]]:
     """P410 for sentences that are not held against others by proof, and that are the same word for word."""
     seen: dict[Hashable, Demand] = {}
     for demand in demands:
@@ -48,7 +51,7 @@ def _said_twice(demands: Sequence[Demand]) -> Iterator[Diagnostic]:
         term = demand.term
         first = seen.setdefault((term.kind, term.level, demand.keys, demand.key), demand)
         if first is not demand:
-            yield _duplicate(demand, first, "both read the same once names are resolved")
+            yield demand, first
 
 
 @dataclass
@@ -197,11 +200,26 @@ class _Redundancy:
                 yield Undecided(f"whether `{demand.term.id}` adds something to other rules", "; ".join(found.why))
         elif found is not None and len(found.members) > 1:  # alone: every answer obeys it, which P418 says
             reasons = _members(others, found)
+            if self._does_more(demand, reasons):
+                return
             self.removed.add(demand.term.id)
             if self._is_same(demand, reasons):
                 yield _duplicate(demand, reasons[0], found.proof)
             else:
                 yield _redundant(demand, reasons, found.proof, self.witnesses)
+
+    def _does_more(self, demand: Demand, reasons: Sequence[Demand]) -> bool:
+        """Whether a rule has an effect besides what it asks for: it lifts others, has its own answer to a violation, or
+        cannot be lifted as easily as the rules that imply it."""
+        rules = {regulator.rule: regulator for regulator in self.view.policy.regulators}
+        own, others = rules[demand.term.rule], [rules[each.term.rule] for each in reasons]
+        if all(own.rule == other.rule for other in others):
+            return False
+        lifts = bool(own.overrides) or any(
+            waiver.by == own.rule for term in self.view.program.terms for waiver in (*term.waivers, *term.eased)
+        )
+        answers = own.on_violation is not None and any(own.on_violation != other.on_violation for other in others)
+        return lifts or answers or any(own.waivable != other.waivable for other in others)
 
     def _implied(self, demand: Demand, others: Sequence[Demand]) -> Contradiction | Open | None:
         """What proves that the others imply a rule: one of them alone, if that is enough."""
@@ -252,7 +270,7 @@ def _redundant(demand: Demand, reasons: Sequence[Demand], proof: str, witnesses:
         tuple(
             Label(span_of(each.term.extent), "... and this" if n else "... by this") for n, each in enumerate(reasons)
         ),
-        (*notes, proof),
+        (*notes, _why(demand, proof)),
         Fix(f"remove it, or ask for more than {by}"),
     )
 
@@ -266,9 +284,17 @@ def _duplicate(demand: Demand, first: Demand, proof: str) -> Diagnostic:
         f"`{demand.term.id}` says the same as `{first.term.id}`",
         Label(span_of(demand.term.extent), "the same answers break this ..."),
         (Label(span_of(first.term.extent), "... and this"),),
-        (*note, proof),
+        (*note, _why(demand, proof)),
         Fix(f"remove `{demand.term.id}`" + (", or give one of them both weights" if soft else "")),
     )
+
+
+def _why(demand: Demand, proof: str) -> str:
+    """The proof, which takes the rule to be broken: nobody asks for what that needs."""
+    if proof.startswith(("proved by", "both read")):
+        return proof
+    needed = proof.replace(" are asked for", " are needed").replace(" is asked for", " is needed")
+    return f"to break `{demand.term.id}` alone: {needed}"
 
 
 def _unfollowable(demand: Demand, reasons: Sequence[Demand], proof: str, witnesses: Witnesses) -> Diagnostic:
