@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from bylaw.compiler.demands import Demand
 from bylaw.compiler.witnesses import Proved, Witnesses, is_true_of
+from bylaw.spec.expression import BooleanExpression, Holds, Matcher, Not
 
 if TYPE_CHECKING:  # most policies are checked without automata
     from bylaw.compiler.automata.dfa import Dfa
@@ -22,6 +23,8 @@ if TYPE_CHECKING:  # most policies are checked without automata
 SEARCH_LIMIT = 50_000
 MOST_COUNTED = 60
 """Demands whose counts are put into one system of inequalities."""
+LONG_LIST = 60
+"""Entries; of a longer list only those take part in a product that matter."""
 MOST_ADDED = 3
 _UNTOLD = re.compile(r"a statement|<=")
 _AMOUNT = re.compile(r"\d|\bno\b")
@@ -107,11 +110,13 @@ def _counted(demands: Sequence[Demand]) -> Contradiction | None:
 
 @dataclass(slots=True)
 class _Search:
-    """The lazy product: `active` are the numbers of the demands that take part."""
+    """The lazy product. Of a demand that forbids a long list, only those entries take part that a text has had: what
+    contradicts a part of the list contradicts the whole."""
 
     demands: Sequence[Demand]
     witnesses: Witnesses
     limit: int
+    entries: dict[int, tuple[Matcher, ...]] = field(default_factory=dict)
 
     def run(self) -> Contradiction | Open | None:
         from bylaw.compiler.automata.algebra import any_witness
@@ -124,31 +129,49 @@ class _Search:
             if not broken:
                 self.witnesses.kept(text)
                 return None
-            added = [n for n in broken if n not in irregular and self._has_language(n, irregular)][:MOST_ADDED]
-            if not added:
+            grown = [n for n in broken if self._has_grown(n, text)]
+            usable = [n for n in broken if n not in irregular and self._has_language(n, irregular)]
+            added = [n for n in usable if n not in active][:MOST_ADDED]
+            if not added and not set(grown) & set(active):
+                if set(usable) & set(active):
+                    raise AssertionError(f"an automaton and the evaluator disagree about {text!r}")
                 why = tuple(dict.fromkeys(why_not_regular(self.demands[n].term) for n in irregular))
                 return Open(tuple(irregular), why)
-            if set(added) & set(active):
-                raise AssertionError(f"an automaton and the evaluator disagree about {text!r}")
             active += added
             try:
-                found = any_witness([self._language(n) for n in active], self.limit)
+                found = any_witness([self._language(n) for n in active], self.limit, letters=self.witnesses.letters)
             except StateLimit:
                 return Open(tuple(active), ("the search grew too large",))
             if found is None:
                 return self._smallest(active)
             text = found
 
+    def _has_grown(self, number: int, text: str) -> bool:
+        """Whether a text has entries of a long list that have not taken part yet; from now on they do."""
+        match self.demands[number].obeyed:
+            case Not(Holds(_, _, matchers, "any") as listed) if len(matchers) > LONG_LIST and not listed.in_order:
+                known = self.entries.get(number, ())
+                had = tuple(m for m in matchers if m not in known and is_true_of(replace(listed, matchers=(m,)), text))
+                self.entries[number] = known + had
+                return bool(had)
+        return False
+
+    def _statement(self, number: int) -> BooleanExpression:
+        statement = self.demands[number].obeyed
+        if number in self.entries:
+            assert isinstance(statement, Not)
+            assert isinstance(statement.item, Holds)
+            return Not(replace(statement.item, matchers=self.entries[number]))
+        return statement
+
     def _has_language(self, number: int, irregular: list[int]) -> bool:
-        demand = self.demands[number]
-        if self.witnesses.language(demand.obeyed, demand.key) is not None:
+        if self.witnesses.language(self._statement(number)) is not None:
             return True
         irregular.append(number)
         return False
 
     def _language(self, number: int) -> Dfa:
-        demand = self.demands[number]
-        language = self.witnesses.language(demand.obeyed, demand.key)
+        language = self.witnesses.language(self._statement(number))
         assert language is not None
         return language
 

@@ -6,12 +6,13 @@ What the policy's own examples and tests have shown is tried first; monitors are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from bylaw.compiler.contradiction import Contradiction, Open
 from bylaw.compiler.demands import Demand
 from bylaw.compiler.evaluate import truth
+from bylaw.compiler.witnesses import Witnesses
 from bylaw.spec.expression import BooleanExpression
 from bylaw.spec.logic import selectors, walk
 from bylaw.spec.regulator import RegulatorSet
@@ -21,6 +22,8 @@ LIMIT = 4_000
 """States of a search for a conversation."""
 MOST_TOGETHER = 12
 """Rules that are put to monitors at once; of more, it stays open whether they can be obeyed together."""
+MOST_ABOUT_ANSWERS = 3
+"""Rules about the answer alone among them; counts of words make monitors large."""
 MOST_ADDED = 3
 """Rules that join them at once."""
 PROOF = "proved by the emptiness of a product of monitors"
@@ -47,32 +50,43 @@ class Conversations:
             found += [Trace(test.messages[: each.steps], dict(test.facts)) for each in test.expectations]
         return Conversations(tuple(found))
 
-    def obeying(self, demands: Sequence[Demand]) -> Trace | None:
-        """A known conversation that obeys all demands."""
+    def obeying(self, demands: Sequence[Demand], answer: str | None = None) -> Trace | None:
+        """A known conversation that obeys all demands, perhaps with another `answer` at its end."""
         for trace in self.tried:
-            if all(truth(demand.obeyed, trace) is True for demand in demands):
-                return trace
+            for each in _with_answer(trace, answer):
+                if all(truth(demand.obeyed, each) is True for demand in demands):
+                    return each
         return None
 
-    def contradiction(self, demands: Sequence[Demand]) -> Contradiction | Open | None:
+    def contradiction(self, demands: Sequence[Demand], witnesses: Witnesses) -> Contradiction | Open | None:
         """As `contradiction` of answers (compiler/contradiction.py), for demands some of which are about events.
 
-        Only those are put to monitors that the last conversation found still breaks.
+        Only those are put to monitors that the last conversation found still breaks. Demands on the answer alone are
+        known to be obeyed by some text, which is put at its end.
         """
         from bylaw.compiler.monitors import NotDecided, conversation_obeying
 
-        if self.obeying(demands) is not None:
+        about_answers = [demand for demand in demands if demand.reads_only_the_answer]
+        answer = witnesses.obeying([each.obeyed for each in about_answers], [each.key for each in about_answers])
+        if self.obeying(demands, answer) is not None:
             return None
         trace, active = self.tried[0], list[int]()
         while True:
-            broken = [n for n, demand in enumerate(demands) if truth(demand.obeyed, trace) is not True]
+            broken = min(
+                (
+                    [n for n, d in enumerate(demands) if truth(d.obeyed, each) is not True]
+                    for each in _with_answer(trace, answer)
+                ),
+                key=len,
+            )
             if not broken:
                 return None
             broken.sort(key=lambda n: demands[n].reads_only_the_answer)  # rules about events are why this is asked
             added = [n for n in broken if n not in active][:MOST_ADDED]
             active = sorted((*active, *added))
-            if not added or len(active) > MOST_TOGETHER:
-                return Open(tuple(active), ("too many rules about conversations to be put to monitors at once",))
+            about_texts = sum(demands[n].reads_only_the_answer for n in active)
+            if not added or len(active) > MOST_TOGETHER or about_texts > MOST_ABOUT_ANSWERS:
+                return Open(tuple(active), ("too many rules to be put to monitors at once",))
             try:
                 found = conversation_obeying([demands[n].obeyed for n in active], LIMIT)
             except NotDecided as error:
@@ -95,6 +109,13 @@ class Conversations:
             except NotDecided:
                 continue
         return tuple(kept)
+
+
+def _with_answer(trace: Trace, answer: str | None) -> Iterator[Trace]:
+    """The conversation, and the same with another answer at its end."""
+    yield trace
+    if answer is not None and trace.messages[-1].kind == "message":
+        yield replace(trace, messages=(*trace.messages[:-1], replace(trace.messages[-1], content=answer)))
 
 
 def shortest_conversation(demands: Sequence[Demand]) -> str | None:

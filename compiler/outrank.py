@@ -61,7 +61,7 @@ class _Docket:
             # remembered of other policies.
             return contradiction(rules, self.witnesses, is_anew=len(rules) > 2)
         if all(_is_decidable(rule) for rule in rules):
-            return self.conversations.contradiction(rules)
+            return self.conversations.contradiction(rules, self.witnesses)
         return opposites(rules)  # what the answer is held against comes with each conversation
 
     # ------------------------------------------------------------------------------------------------------ pairs

@@ -151,9 +151,11 @@ def _compile(source: Source, path: Path | None, memory: Path | None) -> tuple[Co
 
 
 def _remembered(memory: Path | None) -> Witnesses:
+    if memory is None or not memory.exists():
+        return Witnesses()
     from bylaw.compiler.proof_memory import load
 
-    known = None if memory is None else load(memory)
+    known = load(memory)
     return Witnesses() if known is None else known.witnesses()
 
 

@@ -168,6 +168,8 @@ def _each_line(quantity: str, item: BooleanExpression, limit: int) -> Dfa | None
 def _holds(name: str, matchers: tuple[Matcher, ...], quantity: str, limit: int) -> Dfa | None:
     if any(isinstance(matcher, Phrase) and len(matcher.text) > LONGEST_PHRASE for matcher in matchers):
         return None
+    if _is_too_large(matchers, limit):
+        return None
     found = [catalog.predicate(name).language(matcher) for matcher in matchers or (None,)]
     known = [one for one in found if one is not None]
     if len(known) < len(found):
@@ -178,6 +180,14 @@ def _holds(name: str, matchers: tuple[Matcher, ...], quantity: str, limit: int) 
         known = [Language(known[0].mode, Normalised((together,)))]
     built = [language(one.node, one.mode, limit=limit) for one in known]  # type: ignore[arg-type]
     return built[0] if len(built) == 1 else (union if quantity == "any" else intersect)(built, limit)
+
+
+def _is_too_large(matchers: tuple[Matcher, ...], limit: int) -> bool:
+    """Whether a list alone has more beginnings than an automaton of it may have states, which each needs one for."""
+    texts = [matcher.text.casefold() for matcher in matchers if isinstance(matcher, Phrase)]
+    if sum(map(len, texts)) <= limit:
+        return False
+    return len({text[:end] for text in texts for end in range(1, len(text) + 1)}) > limit
 
 
 def _is_plain(node: Node) -> bool:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
 from hashlib import blake2b
 from pathlib import Path
-
-from platformdirs import user_cache_path
 
 VARIABLE = "BYLAW_CACHE"
 """The environment variable that names another folder than the one that the system has for such files."""
 
 
 def cache_folder() -> Path:
-    """The folder, which need not exist."""
+    """The folder, which need not exist: of the XDG Base Directory Specification, or what the system has instead."""
     named = os.environ.get(VARIABLE)
-    return Path(named) if named else user_cache_path("bylaw", appauthor=False)
+    if named:
+        return Path(named)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "bylaw" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "bylaw"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bylaw"
 
 
 def proof_memory(policy: str) -> Path:

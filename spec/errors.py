@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -195,6 +195,9 @@ _COLOURS: Mapping[Severity, str] = MappingProxyType(
     {Severity.ERROR: "\x1b[1;31m", Severity.WARNING: "\x1b[1;33m", Severity.NOTE: "\x1b[1;36m"}
 )
 _TAB_WIDTH = 4
+_LONGEST_LINE = 240
+"""Characters of a line that are shown."""
+_BEFORE_MARK = 40
 
 
 def render(diagnostic: Diagnostic, source: Source, colour: bool = False) -> str:
@@ -322,18 +325,31 @@ def _excerpt(lines: _Marked, source: Source, width: int, severity: Severity, pai
         if previous and line > previous + 1:
             out.append(paint(" ...", _BLUE))
         previous = line
-        text = _expand(source.line_text(line)).rstrip()
+        whole = _window(lines[line], source, line)
+        before = "..." if whole.start > source.line_span(line).start else ""
+        after = "..." if whole.end < source.line_span(line).end else ""
+        text = f"{before}{_expand(source.text[whole.start : whole.end]).rstrip()}{after}"
         out.append(f"{paint(f'{line:>{width}} |', _BLUE)} {text}")
         for label, is_primary in lines[line]:
             style = _COLOURS[severity] if is_primary else _BLUE
-            out.append(f"{paint(' ' * width + ' |', _BLUE)} {paint(_marks(label, is_primary, source, line), style)}")
+            marks = " " * len(before) + _marks(label, is_primary, source, whole)
+            out.append(f"{paint(' ' * width + ' |', _BLUE)} {paint(marks, style)}")
     return out
 
 
-def _marks(label: Label, is_primary: bool, source: Source, line: int) -> str:
-    """Return the carets (or dashes) below a line and the words beside them; a longer span ends with the line."""
+def _window(marks: list[tuple[Label, bool]], source: Source, line: int) -> Span:
+    """The part of a line that is shown: all of it, unless it is very long; then what stands around the first mark."""
     whole = source.line_span(line)
-    start = min(label.span.start, whole.end)
+    if whole.end - whole.start <= _LONGEST_LINE:
+        return whole
+    first = min(max(label.span.start, whole.start) for label, _ in marks)
+    start = max(min(first - _BEFORE_MARK, whole.end - _LONGEST_LINE), whole.start)
+    return replace(whole, start=start, end=min(start + _LONGEST_LINE, whole.end))
+
+
+def _marks(label: Label, is_primary: bool, source: Source, whole: Span) -> str:
+    """Return the carets (or dashes) below a line and the words beside them; a longer span ends with what is shown."""
+    start = max(min(label.span.start, whole.end), whole.start)
     end = max(min(label.span.end, whole.end), start)
     before = display_width(_expand(source.text[whole.start : start]))
     length = max(display_width(_expand(source.text[start:end])), 1)

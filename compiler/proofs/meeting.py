@@ -13,7 +13,6 @@ from bylaw.compiler.contradiction import Contradiction, Open, contradiction
 from bylaw.compiler.conversations import is_about_events
 from bylaw.compiler.demands import Demand
 from bylaw.compiler.outrank_messages import MOST_NAMED, conflict
-from bylaw.compiler.proofs._conditions import shown
 from bylaw.compiler.proofs.interface import Finding, PolicyView, Undecided
 from bylaw.spec.errors import Diagnostic
 from bylaw.spec.logic import conjunction
@@ -63,6 +62,7 @@ def _find_in(view: PolicyView, members: Sequence[Demand]) -> Iterator[Finding]:
 
 def _where(view: PolicyView, first: Demand, second: Demand) -> Iterator[Finding]:
     """The finding, where the rules contradict each other and some situation meets both conditions."""
+    from bylaw.compiler.proofs._conditions import shown
     from bylaw.compiler.satisfy import NotDecided, situation_meeting
 
     found = contradiction([first, second], view.witnesses)

@@ -154,7 +154,7 @@ class _Parameter:
         if any(is_about_events(demand.obeyed) for demand in demands):
             at = self._at(value)
             assert not isinstance(at, str)
-            return Conversations.of(at[0]).contradiction(demands)
+            return Conversations.of(at[0]).contradiction(demands, self.policies.view.witnesses)
         if not all(demand.reads_only_the_answer for demand in demands):
             return Open(tuple(range(len(demands))), ("it depends on facts",))
         return contradiction(demands, self.policies.view.witnesses)
