@@ -12,7 +12,8 @@ from bylaw.compiler.demands import Demand
 from bylaw.compiler.lower import lower
 from bylaw.compiler.outrank_messages import shortest
 from bylaw.compiler.program import RewardTerm
-from bylaw.compiler.satisfy import can_meet
+from bylaw.compiler.proofs._conditions import shown
+from bylaw.compiler.satisfy import NotDecided, can_meet, situation_meeting
 from bylaw.compiler.witnesses import Witnesses
 from bylaw.spec.logic import conjunction
 from bylaw.spec.regulator import RegulatorSet
@@ -27,7 +28,8 @@ decided."""
 class Pair:
     """Two sentences, by their ids in the order of the file.
 
-    `winner` is the one at the stronger level where they contradict each other. `witness` is a text that obeys both,
+    `winner` is the one at the stronger level where they contradict each other, and `where` a situation in which both
+    apply, if they do not always. `witness` is a text that obeys both,
     where there is one; `proof` and `why` say what proves the relation, or why it was not decided.
     """
 
@@ -38,6 +40,7 @@ class Pair:
     witness: str | None = None
     proof: str | None = None
     why: str | None = None
+    where: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +56,20 @@ def sentences_of(policy: RegulatorSet) -> tuple[tuple[Demand, ...], tuple[Reward
     """(what the hard and soft sentences demand of an answer, those that depend on more than the answer)."""
     program = lower(policy, settle(policy))
     demands = [Demand.of(term) for term in program.terms if term.kind in ("hard", "soft")]
-    about_answers = tuple(each for each in demands if each.reads_only_the_answer and not each.is_dead)
+    about_answers = tuple(each for each in demands if each.reads_only_the_answer and _is_ever_in_force(each))
     return about_answers, tuple(each.term for each in demands if not each.reads_only_the_answer)
 
 
+def _is_ever_in_force(demand: Demand) -> bool:
+    return not demand.is_dead and (not demand.context or can_meet(conjunction(demand.context), None) is not False)
+
+
 def matrix(
-    policy: RegulatorSet, witnesses: Witnesses, chosen: Sequence[str] = (), shown: bool = True
+    policy: RegulatorSet, witnesses: Witnesses, chosen: Sequence[str] = (), is_shown: bool = True
 ) -> Iterator[Pair | Matrix]:
     """Each pair as it is decided, then the whole matrix. `chosen` rules only, each with all others, where given.
 
-    With `shown`, shortest texts are looked for; otherwise any.
+    With `is_shown`, shortest texts are looked for; otherwise any.
     """
     demands, others = sentences_of(policy)
     rank = {level: place for place, level in enumerate(policy.levels)}
@@ -71,14 +78,25 @@ def matrix(
         for second in demands[number + 1 :]:
             if chosen and not {first.term.rule, second.term.rule} & set(chosen):
                 continue
-            pair = _pair(first, second, rank, witnesses, shown)
+            pair = _pair(first, second, rank, witnesses, is_shown)
             pairs.append(pair)
             yield pair
     names = tuple((each.term.id, each.term.level) for each in demands)
     yield Matrix(names, tuple(term.id for term in others), tuple(pairs))
 
 
-def _pair(first: Demand, second: Demand, rank: dict[str, int], witnesses: Witnesses, shown: bool) -> Pair:
+def _where(first: Demand, second: Demand) -> str | None:
+    """A situation in which both are in force; empty where one always is with the other, None where there is none."""
+    if first.is_in_force_with(second) or second.is_in_force_with(first):
+        return ""
+    try:
+        situation = situation_meeting(conjunction((*first.context, *second.context)))
+    except NotDecided:
+        return "both conditions hold, if they ever do"
+    return None if situation is None else shown(situation)
+
+
+def _pair(first: Demand, second: Demand, rank: dict[str, int], witnesses: Witnesses, is_shown: bool) -> Pair:
     names = (first.term.id, second.term.id)
     if not first.may_meet(second):
         return Pair(*names, "apart", proof="their conditions exclude each other")
@@ -86,12 +104,13 @@ def _pair(first: Demand, second: Demand, rank: dict[str, int], witnesses: Witnes
     if isinstance(together, Open):
         return Pair(*names, "open", why="; ".join(together.why))
     if isinstance(together, Contradiction):
-        if can_meet(conjunction(first.context), conjunction(second.context)) is False:
+        where = _where(first, second)
+        if where is None:
             return Pair(*names, "apart", proof="their conditions exclude each other")
         difference = rank[first.term.level] - rank[second.term.level]
         winner = None if difference == 0 else names[0] if difference < 0 else names[1]
-        return Pair(*names, "contradict", winner, proof=together.proof)
-    text = shortest([first, second], witnesses) if shown else None
+        return Pair(*names, "contradict", winner, proof=together.proof, where=where or None)
+    text = shortest([first, second], witnesses) if is_shown else None
     if text is None:
         text = witnesses.known_to_obey([first.key, second.key])
     forward = contradiction([first, second.broken()], witnesses)

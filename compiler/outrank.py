@@ -22,6 +22,9 @@ from bylaw.spec.expression import BooleanExpression
 from bylaw.spec.logic import conjunction, conjuncts
 from bylaw.spec.source import Span
 
+MOST_OTHERS = 8
+"""Rules that are told of which contradict one of a pair that is told of already."""
+
 
 def settle_conflicts(
     program: RewardProgram, witnesses: Witnesses, conversations: Conversations
@@ -166,8 +169,25 @@ class _Docket:
                 reported |= names
                 if isinstance(found, Open):
                     self.found.setdefault(("P402", names), undecided([rule.term for rule in members], *found.why))
-                else:
-                    self.found.setdefault(("P401", names), conflict(members, found.proof, self.witnesses))
+                    continue
+                self.found.setdefault(("P401", names), conflict(members, found.proof, self.witnesses))
+                if len(members) == 2:
+                    self._report_others(members, group)
+
+    def _report_others(self, pair: Sequence[Demand], group: Sequence[Demand]) -> None:
+        """Further rules that contradict one of a pair: whoever settles the pair would meet them next."""
+        told = 0
+        for member in pair:
+            for other in group:
+                if other in pair or told == MOST_OTHERS or not self._contradict(member, other):
+                    continue
+                if self.rank[member.term.level] != self.rank[other.term.level] or not _ever_meet(member, other):
+                    continue
+                names = frozenset((member.term.id, other.term.id))
+                found = self.contradiction([member, other])
+                if isinstance(found, Contradiction) and ("P401", names) not in self.found:
+                    told += 1
+                    self.found["P401", names] = conflict([member, other], found.proof, self.witnesses)
 
     def _contradictions(self, rules: list[Demand]) -> Iterator[Contradiction | Open]:
         """What is wrong with rules that are in force together, one after the other; numbers are those of `rules`.

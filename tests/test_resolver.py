@@ -183,7 +183,7 @@ def test_clauses_of_one_rule_are_numbered() -> None:
             'rule a at user { must contain "y" }\nrule b at user { must not contain "y" }\n'
             'rule c at user { when prompt contains "x" must have at most 0 lines }\n'
             'rule d at user { when prompt contains "x" must have a lines }',
-            ["P401", "P401"],
+            ["P401", "P401", "P401"],  # a with b, a with c (a text with "y" has a line), c with d
         ),
         (
             'rule a at user { must contain "y" }\nrule b at user { must not contain "y" }\n'

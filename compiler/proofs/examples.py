@@ -142,7 +142,7 @@ def _never_shown(view: PolicyView) -> Iterator[Diagnostic]:
         f"no example and no test shows {listing}",
         mark(extents[own[0]]),
         tuple(mark(extents[name]) for name in own[1:MOST_NAMED]),
-        ("an example is the quickest way to see that a rule says what was meant",),
+        ("an example is the quickest way to see that a rule says what was meant; `bylaw test --coverage` lists more",),
         Fix(advice),
     )
 

@@ -46,7 +46,7 @@ def command(rules: str, chosen: tuple[str, ...], is_cached: bool, is_gate: bool,
     in the matrix: proofs speak of answers.
 
     Exit code 0 when the matrix was made, 1 when the policy cannot be read as rules, 2 when the file cannot be read, 4
-    with --gate when sentences of one level contradict each other.
+    with --gate when sentences of one level contradict each other wherever one of them applies.
     """
     from bylaw.compiler.conflict_matrix import Matrix
 
@@ -60,7 +60,7 @@ def command(rules: str, chosen: tuple[str, ...], is_cached: bool, is_gate: bool,
         click.echo(_as_json(found))
     else:
         _print(found, bool(chosen))
-    clashes = [pair for pair in found.pairs if pair.relation == "contradict" and pair.winner is None]
+    clashes = [p for p in found.pairs if p.relation == "contradict" and p.winner is None and p.where is None]
     raise SystemExit(GATE_FAILED if is_gate and clashes else 0)
 
 
@@ -180,7 +180,8 @@ def _line(pair: Pair) -> str:
     match pair.relation:
         case "contradict":
             won = f", and `{pair.winner}` stands above" if pair.winner else ", and both stand at one level"
-            return f"{first} and {second} contradict each other{won} ({pair.proof})"
+            met = f" where {pair.where}" if pair.where else ""
+            return f"{first} and {second} contradict each other{met}{won} ({pair.proof})"
         case "same":
             return f"{first} and {second} say the same ({pair.proof})"
         case "implies":

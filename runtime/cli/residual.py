@@ -57,7 +57,11 @@ def command(
     compiled = compile_or_exit(rules)
     assert compiled.regulators is not None
     facts = dict(_from_file(facts_path)) if facts_path is not None else {}
-    facts |= dict(_fact(each) for each in given)
+    named: dict[str, FactValue] = {}
+    for path, value in map(_fact, given):
+        if named.setdefault(path, value) != value:
+            fail(f"`{path}` is given twice, as {named[path]!r} and as {value!r}", UNUSABLE)
+    facts |= named
     _require_known(facts, compiled.regulators)
     from bylaw.compiler.residual import residual
     from bylaw.compiler.residual.conditions import Given
