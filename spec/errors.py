@@ -88,6 +88,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "P416": "a weight never matters between the examples of its rule",
         "P418": "every answer obeys a rule",
         "P419": "rules contradict each other for some values of a parameter",
+        "P420": "a range of characters holds more than the letters that it names",
         "P501": "an example is not what it says",
         "P502": "an example cannot be decided",
         "P503": "an example does not end with what the assistant says or does",

@@ -1,4 +1,4 @@
-"""Lints of patterns: a word in square brackets, anchors, dots of domains, empty alternatives, parts without effect."""
+"""Lints of patterns: words in square brackets, ranges, anchors, dots of domains, empty alternatives, idle parts."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from bylaw.spec.source import Span
 _MASKED = "\x00"
 _CLASS = re.compile(r"\\.|\[(?P<negated>\^?)(?P<inside>\]?(?:[^\]\\]|\\.)*)\]", re.DOTALL)
 _RANGE_OR_ESCAPE = re.compile(r"\\.|[^-]-[^-]", re.DOTALL)
+_WIDE_RANGE = re.compile(r"(?<!\\)[A-Z]-[a-z]")
 _DOMAIN_IN_CLASS = re.compile(r"[A-Za-z]{2,}\.[A-Za-z]{2,}")
 _WORDS_IN_CLASS = re.compile(r"[A-Za-z]{2,}(?:\|[A-Za-z]{2,})+")
 _RUN = re.compile(r"[a-z]{4,}|[A-Z]{4,}")
@@ -45,6 +46,7 @@ def lint_pattern(pattern: ast.Pattern, uses: frozenset[Use]) -> Iterator[Diagnos
         return
     masked = _CLASS.sub(lambda match: _MASKED * len(match[0]), pattern.source)
     yield from _words_in_classes(pattern, uses)
+    yield from _wide_ranges(pattern)
     yield from _half_anchored(pattern, masked, uses)
     yield from _domains(pattern, masked)
     if empty := _found_everywhere(pattern, tree, masked, uses):
@@ -60,6 +62,23 @@ def _warning(code: str, message: str, primary: Label, *notes: str, fix: Fix | No
 def _span(pattern: ast.Pattern, start: int, end: int) -> Span:
     """Return the span of a stretch of a pattern's source, which stands between slashes exactly as written."""
     return Span(pattern.span.start + 1 + start, pattern.span.start + 1 + end)
+
+
+# ------------------------------------------------------------------------------------------------ ranges of letters
+def _wide_ranges(pattern: ast.Pattern) -> Iterator[Diagnostic]:
+    """P420: `[A-z]` holds the signs between `Z` and `a` too."""
+    for match in _CLASS.finditer(pattern.source):
+        for wide in _WIDE_RANGE.finditer(match["inside"] or ""):
+            start = match.start("inside") + wide.start()
+            first, last = wide[0][0], wide[0][2]
+            between = " ".join(chr(point) for point in range(ord("Z") + 1, ord("a")))
+            yield _warning(
+                "P420",
+                f"`{wide[0]}` holds more than letters",
+                Label(_span(pattern, start, start + 3), "a range over both cases"),
+                f"between the capitals and the small letters stand {between}",
+                fix=Fix(f"write `{first}-Za-{last}`", _span(pattern, start, start + 3), f"{first}-Za-{last}"),
+            )
 
 
 # ------------------------------------------------------------------------------------------ a word in square brackets

@@ -102,7 +102,8 @@ def page(code: str) -> Page:
 
 def nearest(code: str) -> str | None:
     """Return the code that was probably meant."""
-    found = difflib.get_close_matches(code, [each for each in CODES if each != code], n=1, cutoff=0.5)
+    begun = [each for each in CODES if each.startswith(code) and each != code] if code else []
+    found = begun or difflib.get_close_matches(code, [each for each in CODES if each != code], n=1, cutoff=0.5)
     return found[0] if found else None
 
 
