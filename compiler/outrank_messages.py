@@ -143,7 +143,7 @@ def undecided(terms: list[RewardTerm], *why: str) -> Diagnostic:
     return Diagnostic(
         "P402",
         Severity.NOTE,
-        f"whether {names} can be obeyed, alone and with the other hard rules, was not decided",
+        f"whether {names} can be obeyed, with the other hard rules in force, was not decided",
         Label(span_of(terms[0].extent)),
         tuple(Label(span_of(term.extent)) for term in terms[1:MOST_NAMED]),
         why,
