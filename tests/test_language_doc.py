@@ -11,7 +11,7 @@ import pytest
 from bylaw.compiler.pipeline import compile_file, compile_source
 from bylaw.compiler.program import RewardProgram, RewardTerm, from_json, to_json
 from bylaw.spec import ast, catalog
-from bylaw.spec.errors import CODES, render
+from bylaw.spec.errors import CODES, PROVED, render
 from bylaw.spec.parser import parse
 from bylaw.spec.source import Source
 
@@ -30,7 +30,7 @@ BLOCKS = re.findall(r"^```bylaw(?: (error|warning|note)=(P\d+))?\n(.*?)^```$", L
 )
 def test_block(name: str, severity: str, code: str, text: str) -> None:
     source = Source.of(name, text)
-    compiled = compile_source(source)
+    compiled = compile_source(source, proofs=code in PROVED)
     shown = "\n".join(render(diagnostic, source) for diagnostic in compiled.diagnostics)
     found = {(diagnostic.severity.value, diagnostic.code) for diagnostic in compiled.diagnostics}
     assert found == ({(severity, code)} if code else set()), shown

@@ -121,7 +121,7 @@ def sections(found: PolicyChanges, quote: Callable[[str], str]) -> Iterator[Sect
     yield _section("Examples and tests that come out differently", _flips(found, quote))
     for transcripts in found.transcripts:
         yield _section(f"Transcripts of {transcripts.source}", _transcripts(transcripts))
-    yield _section("What sentences are made of", _by_kind(found, _MADE_OF))
+    yield _section("Declarations", _by_kind(found, _MADE_OF))
     yield _section("For readers only", _readers(found))
 
 
