@@ -326,10 +326,10 @@ def _excerpt(lines: _Marked, source: Source, width: int, severity: Severity, pai
         if previous and line > previous + 1:
             out.append(paint(" ...", _BLUE))
         previous = line
-        whole = _window(lines[line], source, line)
-        before = "..." if whole.start > source.line_span(line).start else ""
-        after = "..." if whole.end < source.line_span(line).end else ""
-        text = f"{before}{_expand(source.text[whole.start : whole.end]).rstrip()}{after}"
+        own, whole = source.line_span(line), _window(lines[line], source, line)
+        before, after = "..." if whole.start > own.start else "", "..." if whole.end < own.end else ""
+        shown = source.line_text(line)[whole.start - own.start : whole.end - own.start]
+        text = f"{before}{_expand(shown).rstrip()}{after}"
         out.append(f"{paint(f'{line:>{width}} |', _BLUE)} {text}")
         for label, is_primary in lines[line]:
             style = _COLOURS[severity] if is_primary else _BLUE

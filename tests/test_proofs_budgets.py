@@ -16,7 +16,7 @@ from scipy.optimize import linprog
 from bylaw.compiler.evaluate import number, truth
 from bylaw.compiler.pipeline import Compiled, compile_source
 from bylaw.compiler.program import RewardTerm
-from bylaw.compiler.proofs import budgets
+from bylaw.compiler.proofs import _mixtures
 from bylaw.compiler.proofs._exact import separating_weights
 from bylaw.compiler.proofs.suites import prompts_needed
 from bylaw.runtime.audit.audit import audit
@@ -186,7 +186,7 @@ def test_averages_too(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(300, 330))
 def test_pairs_alone_against_brute_force(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked of many limits for the same prompts."""
-    monkeypatch.setattr(budgets, "MOST_EVENTS", 0)
+    monkeypatch.setattr(_mixtures, "MOST_EVENTS", 0)
     compiled = check(random_policy(seed, averages=False))
     assert compiled.draft is not None
     hard = [term for term in compiled.draft.terms if term.kind == "hard"]

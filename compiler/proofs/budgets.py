@@ -14,7 +14,6 @@ from fractions import Fraction
 from itertools import combinations
 
 from bylaw.compiler.demands import Demand
-from bylaw.compiler.proofs._clashes import described
 from bylaw.compiler.proofs._decided import Question, decided
 from bylaw.compiler.proofs._limits import (
     LATE,
@@ -27,10 +26,9 @@ from bylaw.compiler.proofs._limits import (
     limits_of,
     listed,
 )
-from bylaw.compiler.proofs._mixtures import MOST_EVENTS, MOST_QUANTITIES, Mixture
 from bylaw.compiler.proofs.interface import Finding, PolicyView, Undecided
 from bylaw.spec.expression import Compare, NumberConstant, Operator
-from bylaw.spec.logic import negate
+from bylaw.spec.logic import negate, reads_context
 
 CODES = ("P413", "P414")
 
@@ -107,6 +105,11 @@ def _together(view: PolicyView, limits: Sequence[Limit], rules: Sequence[Demand]
 
 def _clashes(view: PolicyView, group: Sequence[Limit], rules: Sequence[Demand]) -> Iterator[Finding]:
     """All smallest sets that share no limit with one found before."""
+    if _is_met_by_one_answer(view, group, rules):
+        return
+    from bylaw.compiler.proofs._clashes import described
+    from bylaw.compiler.proofs._mixtures import MOST_EVENTS, MOST_QUANTITIES, Mixture
+
     about = f"whether {listed([limit.name for limit in group[:3]])}{' and others' if len(group) > 3 else ''} can be met"
     mixture = Mixture(view, tuple(group))
     if mixture.is_met_by_known_texts(rules):
@@ -129,6 +132,20 @@ def _clashes(view: PolicyView, group: Sequence[Limit], rules: Sequence[Demand]) 
         mixture = Mixture(view, tuple(left))
     for why in dict.fromkeys(mixture.opened):
         yield Undecided(about, why)
+
+
+def _is_met_by_one_answer(view: PolicyView, group: Sequence[Limit], rules: Sequence[Demand]) -> bool:
+    """Whether limits from above are all met where every answer is the same known one: none of the events happens."""
+    known = view.witnesses
+    bits = (1 << len(known.texts)) - 1
+    for rule in rules:
+        bits &= known.true_of(rule.obeyed, rule.key)
+    for limit in group:
+        event = limit.term.holds
+        if event is None or limit.term.sense != "at most" or reads_context(event):
+            return False
+        bits &= known.false_of(event)
+    return bits != 0
 
 
 def _may_clash(one: Limit, other: Limit) -> bool:
