@@ -151,8 +151,10 @@ class _Search:
         match self.demands[number].obeyed:
             case Not(Holds(_, _, matchers, "any") as listed) if len(matchers) > LONG_LIST and not listed.in_order:
                 known = self.entries.get(number, ())
-                had = tuple(m for m in matchers if m not in known and is_true_of(replace(listed, matchers=(m,)), text))
-                self.entries[number] = known + had
+                rest = [m for m in matchers if m not in known]
+                had = [m for m in rest if is_true_of(replace(listed, matchers=(m,)), text)]
+                more = [m for m in rest if m not in had][: len(known)] if had else []  # twice as many each time
+                self.entries[number] = (*known, *had, *more)
                 return bool(had)
         return False
 

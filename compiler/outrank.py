@@ -48,6 +48,7 @@ class _Docket:
     conversations: Conversations
     found: dict[tuple[str, frozenset[str]], Diagnostic] = field(default_factory=dict)
     shown: dict[str, str | None] = field(default_factory=dict)
+    demands: dict[str, Demand] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.contexts = dict.fromkeys(rule.keys for rule in self.hard() if not rule.is_dead)
@@ -55,7 +56,14 @@ class _Docket:
 
     def hard(self) -> list[Demand]:
         """The hard rules, in the order of the file."""
-        return [Demand.of(term) for term in self.program.terms if term.kind == "hard"]
+        return [self.demand_of(term) for term in self.program.terms if term.kind == "hard"]
+
+    def demand_of(self, term: RewardTerm) -> Demand:
+        """What a term demands; taken apart once, as long as nothing lifts it further."""
+        known = self.demands.get(term.id)
+        if known is None or known.term is not term:
+            known = self.demands[term.id] = Demand.of(term)
+        return known
 
     def contradiction(self, rules: Sequence[Demand]) -> Contradiction | Open | None:
         """What is known of rules that are in force together."""
@@ -91,7 +99,7 @@ class _Docket:
             if contradicts[key] and _ever_meet(strong, weak):
                 beaten_by.append(strong)
                 self.give_way([strong], own)
-                weak = Demand.of(self.program.term(weak.term.id))
+                weak = self.demand_of(self.program.term(weak.term.id))
         if beaten_by:
             beaten_by.sort(key=lambda rule: not rule.is_in_force_with(own))  # what beats it everywhere is told first
             terms = frozenset(rule.term.id for rule in (*beaten_by, own))
@@ -146,13 +154,34 @@ class _Docket:
         for group in _groups(alive, self.contexts):
             stronger = [rule for rule in group if self.rank[rule.term.level] < rank]
             own = [rule for rule in group if self.rank[rule.term.level] == rank]
-            if not own or len(stronger) < 2 or self.contradiction([*stronger, *own]) is None:
+            if own and len(stronger) > 1:
+                found = self._outranked_by_several(stronger, own)
+                if found is not None:
+                    return found
+        return None
+
+    def _outranked_by_several(
+        self, stronger: list[Demand], own: list[Demand]
+    ) -> tuple[list[Demand], Demand, str] | None:
+        """The first rule that cannot be obeyed together with several stronger ones.
+
+        Stronger rules that contradict each other are told of by themselves; everything would follow from them.
+        """
+        clashing = {number for found in self._contradictions(stronger) for number in found.members}
+        stronger = [rule for number, rule in enumerate(stronger) if number not in clashing]
+        base = None
+        if all(rule.reads_only_the_answer for rule in (*stronger, *own)):
+            base = self.witnesses.obeying([rule.obeyed for rule in stronger], [rule.key for rule in stronger])
+        elif self.contradiction([*stronger, *own]) is None:
+            return None
+        for weak in own:
+            # A text that obeys all stronger rules and this one settles it, and costs next to nothing to try.
+            if base is not None and is_true_of(weak.obeyed, base):
                 continue
-            for weak in own:
-                rules = [*stronger, weak]
-                for found in self._contradictions(rules):
-                    if isinstance(found, Contradiction) and len(stronger) in found.members and len(found.members) > 1:
-                        return [rules[n] for n in found.members if n < len(stronger)], weak, found.proof
+            rules = [*stronger, weak]
+            for found in self._contradictions(rules):
+                if isinstance(found, Contradiction) and len(stronger) in found.members and len(found.members) > 1:
+                    return [rules[n] for n in found.members if n < len(stronger)], weak, found.proof
         return None
 
     def _report(self) -> None:

@@ -29,14 +29,14 @@ def outranked(
     """P403 for a rule that gives way to `stronger`, taken together, and to each of the `others`."""
     beaten = "never takes effect" if is_always else "gives way"
     where = "" if is_always else " where both count"
-    by = " and ".join(f"`{rule.term.rule}`" for rule in stronger)
-    own = f"`{weak.term.rule}` at `{weak.term.level}`"
-    notes = [f"`{rule.term.rule}` stands at level `{rule.term.level}`, {own}" for rule in stronger]
-    notes += shows(stronger, by, f"it breaks `{weak.term.rule}`", witnesses)
+    by = " and ".join(f"`{rule.term.id}`" for rule in stronger)
+    own = f"`{weak.term.id}` at `{weak.term.level}`"
+    notes = [f"`{rule.term.id}` stands at level `{rule.term.level}`, {own}" for rule in stronger]
+    notes += shows(stronger, by, f"it breaks `{weak.term.id}`", witnesses)
     notes.append(proof)
     if others:
         more = len(others) - MOST_NAMED
-        named = ", ".join(f"`{rule.term.rule}`" for rule in others[:MOST_NAMED])
+        named = ", ".join(f"`{rule.term.id}`" for rule in others[:MOST_NAMED])
         notes.append(f"so it does to {named}{f' and {more} more' if more > 0 else ''}")
     marks = [
         Label(span_of(rule.term.extent), "... and this" if place else "... this") for place, rule in enumerate(stronger)
@@ -44,7 +44,7 @@ def outranked(
     return Diagnostic(
         "P403",
         Severity.WARNING,
-        f"`{weak.term.rule}` {beaten}{where}: {by} outrank{'s' if len(stronger) == 1 else ''} it",
+        f"`{weak.term.id}` {beaten}{where}: {by} outrank{'s' if len(stronger) == 1 else ''} it",
         Label(span_of(weak.term.extent), f"no {_what([weak, *stronger])} obeys this together with ..."),
         tuple(marks),
         tuple(notes),

@@ -9,6 +9,7 @@ automata (changes_texts.py); which examples, tests and transcripts it turns arou
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
@@ -130,7 +131,7 @@ def _unexplained(
 
 def _terms(rule: str | None, version: Version) -> Hashable:
     """All that a rule ends up as, apart from how it is called."""
-    return frozenset(
+    counted = Counter(
         (
             *(term.kind, term.level, meaning(term.condition), meaning(term.holds), meaning(term.value)),
             *(term.weight, term.sense, term.bound, term.confidence, term.suite, term.action, term.action_message),
@@ -138,6 +139,7 @@ def _terms(rule: str | None, version: Version) -> Hashable:
         for term in version.program.terms
         if term.rule == rule
     )
+    return frozenset(counted.items())
 
 
 def _transcripts(
@@ -280,19 +282,27 @@ class _Comparison:
         before, after = self.old.terms.get(pair.old_name or "", []), self.new.terms.get(pair.new_name or "", [])
         matched, _, _ = matched_sentences(pair)
         ids = {one.id: other.id for one, other in matched}
-        hard = [side.hard_of(name, own=True) for side, name in ((self.old, pair.old_name), (self.new, pair.new_name))]
         known = {term.id: term for term in after}
-        for term in before:
+        weighed = [term for term in before if term.kind != "hard"]
+        for term in weighed:
             other = known.get(ids.get(term.id, ""))
-            if term.kind != "hard" and (other is None or not self._are_same(term, other)):
+            if other is None or not self._are_same(term, other):
                 return False
-        if any(term.kind != "hard" and term.id not in ids.values() for term in after):
+        if {term.id for term in after if term.kind != "hard"} - {ids[term.id] for term in weighed}:
             return False
         if any(each.modality in ("may", "need not") for each in (*pair.old, *pair.new)):
             return False
-        for mine, theirs in (hard, hard[::-1]):
-            if any(self.search.ask(clause, theirs).result != "nothing" for clause in mine):
-                return False
+        return self._forbid_the_same(pair)
+
+    def _forbid_the_same(self, pair: RulePair) -> bool:
+        """Whether the hard sentences of both versions forbid the same: by themselves, and where some give way."""
+        for own in (True, False):
+            hard = [
+                side.hard_of(name, own=own) for side, name in ((self.old, pair.old_name), (self.new, pair.new_name))
+            ]
+            for mine, theirs in (hard, hard[::-1]):
+                if any(self.search.ask(clause, theirs).result != "nothing" for clause in mine):
+                    return False
         return True
 
     def _are_same(self, one: RewardTerm, other: RewardTerm) -> bool:
@@ -302,6 +312,9 @@ class _Comparison:
         if one.holds is None or other.holds is None:
             return _quantity(one) == _quantity(other)
         clauses = Clause.of(one, own=True), Clause.of(other, own=True)
+        # A rate is one of the answers that a limit is about.
+        if one.kind == "budget" and not all(self.search.counts_wherever(a, b) for a, b in (clauses, clauses[::-1])):
+            return False
         return all(self.search.ask(a, [b]).result == "nothing" for a, b in (clauses, clauses[::-1]))
 
 

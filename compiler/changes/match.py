@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -34,7 +35,7 @@ def sentence_key(each: Regulator) -> Hashable:
 
 def rule_key(regulators: Iterable[Regulator]) -> Hashable:
     """What a rule means, apart from its name, its level and the order of its sentences."""
-    return frozenset(sentence_key(each) for each in regulators)
+    return frozenset(Counter(map(sentence_key, regulators)).items())
 
 
 def pairs(old: Version, new: Version) -> tuple[RulePair, ...]:

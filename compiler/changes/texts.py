@@ -138,7 +138,7 @@ class Search:
         """Whether one of the clauses asks for all that this one does, in the same words, wherever this one counts."""
         asked = {meaning(part) for part in conjuncts(broken.kept)}
         return any(
-            asked <= {meaning(part) for part in conjuncts(clause.kept)} and self._counts_wherever(clause, broken)
+            asked <= {meaning(part) for part in conjuncts(clause.kept)} and self.counts_wherever(clause, broken)
             for clause in kept
         )
 
@@ -158,7 +158,7 @@ class Search:
             _, _, text, constraints = heappop(progress.waiting)
             _weigh(broken, [kept[number] for number in constraints], text)
             against = [number for number, clause in enumerate(kept) if _is_broken_by(clause, text)]
-            forced = [number for number in against if self._counts_wherever(kept[number], broken)]
+            forced = [number for number in against if self.counts_wherever(kept[number], broken)]
             if forced:
                 self._push(progress, broken, kept, (*constraints, *forced))
                 continue
@@ -197,7 +197,7 @@ class Search:
         if text is not None:
             heappush(progress.waiting, (len(text), len(progress.seen), text, tuple(chosen)))
 
-    def _counts_wherever(self, clause: Clause, other: Clause) -> bool:
+    def counts_wherever(self, clause: Clause, other: Clause) -> bool:
         """Whether it is proved that a clause counts wherever the other one does."""
         if clause.where == TRUE or meaning(clause.where) == meaning(other.where):
             return True

@@ -56,7 +56,7 @@ def arithmetic(clash: Clash) -> str:
         if len(values) == 1 and all(limit.term.value is not None for limit, _ in pairs):
             asked = [f"{limit.term.sense} {decimal(limit.bound)}" for limit, _ in pairs]
             return f"both bound the same average: {listed(asked)}"
-    return _by_parts(pairs) or _points(clash)
+    return (_by_parts(pairs) if clash.most == 0 else None) or _points(clash)
 
 
 def _by_parts(pairs: Sequence[tuple[Limit, int]]) -> str | None:

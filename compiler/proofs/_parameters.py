@@ -143,11 +143,15 @@ class _Parameter:
 
     def _demands(self, value: Value, members: Ids) -> list[Demand]:
         at = self._at(value)
-        return [] if isinstance(at, str) else [Demand.of(term) for term in at[1].terms if term.id in members]
+        if isinstance(at, str):
+            return []
+        return [Demand.of(term) for term in at[1].terms if term.id in members and term.kind == "hard"]
 
     def _contradicts(self, value: Value, members: Ids) -> Contradiction | Open | None:
         """What is known of some rules with a value."""
         demands = self._demands(value, members)
+        if len(demands) < len(members):
+            return Open((), ("with this value some of it is a limit",))
         if any(is_about_events(demand.obeyed) for demand in demands):
             at = self._at(value)
             assert not isinstance(at, str)
