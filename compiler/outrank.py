@@ -228,7 +228,7 @@ class _Docket:
         for found in self._one_by_one(rules, about_answers):
             broken |= set(found.members)
             yield found
-        about_events = [number for number, rule in enumerate(rules) if is_about_events(rule.obeyed)]
+        about_events = [n for n, rule in enumerate(rules) if not rule.reads_only_the_answer and _is_decidable(rule)]
         if about_events:
             yield from self._one_by_one(rules, [n for n in (*about_answers, *about_events) if n not in broken])
         yield from self._one_by_one(rules, [n for n, rule in enumerate(rules) if not _is_decidable(rule)])

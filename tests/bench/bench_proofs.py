@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rules", type=int, default=1000)
     rules = parser.parse_args().rules
-    print(f"$ python tests/bench/bench_proofs.py --rules {rules}")
+    print(f"python tests/bench/bench_proofs.py --rules {rules}")
     text = large_policy(rules)
     edits = {
         "one word of one rule": text.replace("must not mention ", "must not contain ", 1),
