@@ -13,8 +13,6 @@ from bylaw.compiler.contradiction import Contradiction, Open
 from bylaw.compiler.demands import Demand
 from bylaw.compiler.evaluate import truth
 from bylaw.compiler.witnesses import Witnesses
-from bylaw.spec.expression import BooleanExpression
-from bylaw.spec.logic import selectors, walk
 from bylaw.spec.regulator import RegulatorSet
 from bylaw.spec.trace import Message, Trace
 
@@ -28,11 +26,6 @@ MOST_ADDED = 3
 """Rules that join them at once."""
 PROOF = "proved by the emptiness of a product of monitors"
 GREETING = (Message("user", "a"), Message("assistant", "a"))
-
-
-def is_about_events(statement: BooleanExpression) -> bool:
-    """Whether a statement reads events of a conversation: calls, outputs or messages."""
-    return any(selectors(part) for part in walk(statement))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bylaw.compiler.contradiction import Contradiction, Open, contradiction, opposites
-from bylaw.compiler.conversations import Conversations, is_about_events
+from bylaw.compiler.conversations import Conversations
 from bylaw.compiler.defeat import silenced, waived
 from bylaw.compiler.demands import Demand, key_of
 from bylaw.compiler.outrank_messages import conflict, outranked, undecided
@@ -19,7 +19,7 @@ from bylaw.compiler.program import RewardProgram, RewardTerm, Waiver
 from bylaw.compiler.witnesses import Witnesses, is_true_of
 from bylaw.spec.errors import Diagnostic
 from bylaw.spec.expression import BooleanExpression
-from bylaw.spec.logic import conjunction, conjuncts
+from bylaw.spec.logic import conjunction, conjuncts, reads_events
 from bylaw.spec.source import Span
 
 MOST_OTHERS = 8
@@ -244,7 +244,7 @@ class _Docket:
 
 def _is_decidable(rule: Demand) -> bool:
     """Whether proofs speak of it: it is about the answer alone, or about events."""
-    return rule.reads_only_the_answer or is_about_events(rule.obeyed)
+    return rule.reads_only_the_answer or reads_events(rule.obeyed)
 
 
 def _ever_meet(*rules: Demand) -> bool:

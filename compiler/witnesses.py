@@ -253,26 +253,6 @@ class Witnesses:
                 return self.kept(text)
         return None
 
-    def exemplify(self, statement: BooleanExpression, key: str | None = None) -> str | None:
-        """Makes sure that some text is known that a statement is true of, if there is one; gives it.
-
-        Raises StateLimit where that is too large a question for an automaton.
-        """
-        known = self.likely(statement, key)
-        if known is not None:
-            return known
-        language = self.language(statement, key)
-        if language is None:
-            return None
-        from bylaw.compiler.automata.algebra import any_witness
-
-        found = any_witness([language], letters=self.letters)
-        return None if found is None else self.kept(found)
-
-    def exemplify_both(self, statement: BooleanExpression, key: str | None = None) -> tuple[str | None, str | None]:
-        """(a text that a statement is true of, one that it is false of); None where none is known."""
-        return self.exemplify(statement, key), self.exemplify(negate(statement))
-
 
 def letters_of(policy: str) -> str:
     """The letters outside ASCII in the texts of a policy, the most frequent first; none where most are of ASCII."""

@@ -99,6 +99,11 @@ def reads_context(expression: Expression) -> bool:
     )
 
 
+def reads_events(expression: Expression) -> bool:
+    """Whether the value can depend on events of the conversation: calls, outputs or messages."""
+    return any(selectors(part) for part in walk(expression))
+
+
 def selectors(expression: Expression) -> tuple[EventSelector, ...]:
     """The events that an expression itself goes through or counts, apart from what is inside it."""
     match expression:

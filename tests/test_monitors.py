@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bylaw.compiler.evaluate import truth
-from bylaw.compiler.monitors import LIMIT, NotDecided, conversation_obeying, is_about_events, shown
+from bylaw.compiler.monitors import LIMIT, NotDecided, conversation_obeying, shown
 from bylaw.compiler.pipeline import compile_file, compile_source
 from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.spec.expression import (
@@ -32,7 +32,7 @@ from bylaw.spec.expression import (
     Or,
     Phrase,
 )
-from bylaw.spec.logic import negate
+from bylaw.spec.logic import negate, reads_events
 from bylaw.spec.source import Source
 from bylaw.spec.trace import Message, Trace, tool_call
 
@@ -303,10 +303,10 @@ def test_a_search_that_grows_too_large_is_not_decided() -> None:
 
 def test_which_statements_are_about_events() -> None:
     events, words = statements_of("call to a must not occur", "must have at most 9 words")
-    assert is_about_events(events)
-    assert not is_about_events(words)
+    assert reads_events(events)
+    assert not reads_events(words)
     (nested,) = statements_of('when call to a occurs must contain "x"')
-    assert is_about_events(nested)
+    assert reads_events(nested)
 
 
 def test_how_conversations_are_shown() -> None:

@@ -4,7 +4,6 @@ from bylaw.compiler.monitors.conversation import (
     LIMIT,
     NotDecided,
     conversation_obeying,
-    is_about_events,
     shown,
 )
 
@@ -12,6 +11,5 @@ __all__ = (
     "LIMIT",
     "NotDecided",
     "conversation_obeying",
-    "is_about_events",
     "shown",
 )

@@ -22,10 +22,10 @@ from bylaw.compiler.monitors.reading import bare, facts_read, leaves, sources, w
 from bylaw.compiler.monitors.search import Search
 from bylaw.compiler.monitors.texts import NotDecided, language_of, value_patterns
 from bylaw.spec.expression import BooleanExpression, BooleanFact, NumberFact
-from bylaw.spec.logic import selectors, walk
+from bylaw.spec.logic import walk
 from bylaw.spec.trace import FactValue, Message, Trace, written
 
-__all__ = ("NotDecided", "conversation_obeying", "is_about_events", "shown")
+__all__ = ("NotDecided", "conversation_obeying", "shown")
 
 LIMIT = 10_000
 """States of the search."""
@@ -33,11 +33,6 @@ MOST_CHOICES = 32
 """Combinations of facts that are tried."""
 DEFAULTS: tuple[FactValue, ...] = (1.0, 0.0, 10.0, 100.0)
 LONGEST_SHOWN = 60
-
-
-def is_about_events(expression: BooleanExpression) -> bool:
-    """Whether a statement reads events: calls, outputs or messages of the conversation."""
-    return any(selectors(part) for part in walk(expression))
 
 
 def conversation_obeying(statements: Sequence[BooleanExpression], limit: int = LIMIT) -> Trace | None:

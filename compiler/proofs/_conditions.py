@@ -9,6 +9,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import Any, Literal
 
+from bylaw.compiler.outrank_messages import span_of
 from bylaw.compiler.proofs.interface import PolicyView
 from bylaw.compiler.satisfy import NotDecided, Refutation, decide
 from bylaw.compiler.satisfy.branch import EVENTS, variables_of
@@ -93,11 +94,6 @@ def _conditional(name: str, said: Regulator | PolicyException, declared: Any, at
 
 def _word(clause: ast.When | ast.Unless) -> Literal["when", "unless"]:
     return "when" if isinstance(clause, ast.When) else "unless"
-
-
-def span_of(extent: Extent) -> Span:
-    """The same place, as messages need it."""
-    return Span(extent.start, extent.end)
 
 
 # ---------------------------------------------------------------------------------------------------------- questions

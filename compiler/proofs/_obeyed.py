@@ -7,10 +7,11 @@ from itertools import islice
 
 from bylaw.compiler.automata.partition import StateLimit
 from bylaw.compiler.candidates import candidates
-from bylaw.compiler.conversations import LIMIT, PROOF, Conversations, is_about_events
+from bylaw.compiler.conversations import LIMIT, PROOF, Conversations
 from bylaw.compiler.demands import key_of
 from bylaw.compiler.evaluate import truth
-from bylaw.compiler.proofs._conditions import refuted, span_of
+from bylaw.compiler.outrank_messages import span_of
+from bylaw.compiler.proofs._conditions import refuted
 from bylaw.compiler.proofs.interface import Finding, PolicyView, Undecided
 from bylaw.compiler.satisfy import NotDecided, Refutation
 from bylaw.compiler.satisfy.automata import BY_AUTOMATA
@@ -18,7 +19,7 @@ from bylaw.compiler.satisfy.branch import Branch, variables_of
 from bylaw.compiler.witnesses import LIKELY_TEXTS, MOST_CANDIDATES, is_false_of
 from bylaw.spec.errors import Diagnostic, Fix, Label, Severity
 from bylaw.spec.expression import BooleanExpression
-from bylaw.spec.logic import conjuncts, negate, reads_context, reads_response
+from bylaw.spec.logic import conjuncts, negate, reads_context, reads_events, reads_response
 from bylaw.spec.regulator import Regulator
 
 OBLIGATIONS = ("must", "must not", "should", "should not")
@@ -58,7 +59,7 @@ def _found(view: PolicyView, sentence: Regulator, asked: BooleanExpression) -> D
 
 def _proof(view: PolicyView, asked: BooleanExpression) -> str | None:
     """Why no answer breaks this; None where one does. Raises NotDecided and StateLimit."""
-    if is_about_events(asked):
+    if reads_events(asked):
         return _proof_by_monitors(view, asked)
     if reads_context(asked):
         why = refuted([negate(asked)])

@@ -18,7 +18,7 @@ from math import ceil, floor
 from typing import TYPE_CHECKING
 
 from bylaw.compiler.contradiction import Contradiction, Open, contradiction
-from bylaw.compiler.conversations import Conversations, is_about_events
+from bylaw.compiler.conversations import Conversations
 from bylaw.compiler.demands import Demand
 from bylaw.compiler.outrank_messages import span_of
 from bylaw.compiler.program import RewardProgram, RewardTerm
@@ -26,6 +26,7 @@ from bylaw.compiler.proofs._revalued import Conflict, Ids, Policies, Value, hard
 from bylaw.compiler.proofs.interface import Finding, PolicyView, Undecided
 from bylaw.spec import ast
 from bylaw.spec.errors import Diagnostic, Fix, Label, Severity
+from bylaw.spec.logic import reads_events
 from bylaw.spec.regulator import RegulatorSet
 
 if TYPE_CHECKING:  # only where a number has a range
@@ -152,7 +153,7 @@ class _Parameter:
         demands = self._demands(value, members)
         if len(demands) < len(members):
             return Open((), ("with this value some of it is a limit",))
-        if any(is_about_events(demand.obeyed) for demand in demands):
+        if any(reads_events(demand.obeyed) for demand in demands):
             at = self._at(value)
             assert not isinstance(at, str)
             return Conversations.of(at[0]).contradiction(demands, self.policies.view.witnesses)

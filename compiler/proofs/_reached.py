@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bylaw.compiler.proofs._conditions import refuted, shown, span_of
+from bylaw.compiler.outrank_messages import span_of
+from bylaw.compiler.proofs._conditions import refuted, shown
 from bylaw.compiler.proofs.interface import Finding, PolicyView, Undecided
 from bylaw.compiler.satisfy import NotDecided, Refutation, situation_meeting
 from bylaw.spec.errors import Diagnostic, Fix, Label, Severity

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from bylaw.compiler.contradiction import Contradiction, Open, contradiction
-from bylaw.compiler.conversations import is_about_events
 from bylaw.compiler.demands import Demand
 from bylaw.compiler.outrank_messages import MOST_NAMED, conflict
 from bylaw.compiler.proofs.interface import Finding, PolicyView, Undecided
 from bylaw.spec.errors import Diagnostic
-from bylaw.spec.logic import conjunction
+from bylaw.spec.logic import conjunction, reads_events
 
 CODES: tuple[str, ...] = ()
 """P401 is found without this analysis, too."""
@@ -31,7 +30,7 @@ def find(view: PolicyView) -> Iterator[Finding]:
             by_level.setdefault(demand.term.level, []).append(demand)
     for members in by_level.values():
         yield from _find_in(view, members)
-    left_out = [each for each in alive if not each.reads_only_the_answer and not is_about_events(each.obeyed)]
+    left_out = [each for each in alive if not each.reads_only_the_answer and not reads_events(each.obeyed)]
     if left_out and len(alive) > 1:
         names = " and ".join(f"`{each.term.id}`" for each in left_out[:MOST_NAMED])
         yield Undecided(
