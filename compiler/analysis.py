@@ -142,7 +142,8 @@ def _failures(
 
 def _check_facts(policy: RegulatorSet) -> Iterator[Diagnostic]:
     """P505 for a fact that is given and that no sentence of the policy reads: its name is probably misspelt."""
-    parts = [said for each in policy.regulators for said in (each.condition, each.obligation, each.value, each.event)]
+    sentences = ((r.condition, r.obligation, r.value, r.event, r.among) for r in policy.regulators)
+    parts = [said for sentence in sentences for said in sentence]
     parts += [exception.condition for exception in policy.exceptions]
     said = [part for whole in parts if whole is not None for part in walk(whole)]
     read = {part.path for part in said if isinstance(part, (Fact, NumberFact, BooleanFact))}

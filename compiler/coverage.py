@@ -111,7 +111,11 @@ Observed = list[tuple[tuple[RewardTerm, ...], Trace]]
 
 # ---------------------------------------------------------------------------------------------------------- rules
 def _rules(policy: RegulatorSet, program: RewardProgram, observed: Observed) -> Iterator[RuleCoverage]:
-    conditional = {r.rule for r in policy.regulators if r.condition is not None or r.suite is not None}
+    conditional = {
+        r.rule
+        for r in policy.regulators
+        if r.condition is not None or r.suite is not None or (r.among is not None and not r.is_hard_limit)
+    }
     for rule, terms in terms_by_rule(program).items():
         if not any(term.holds is not None for term in terms):
             continue
@@ -130,6 +134,7 @@ def _conditions(policy: RegulatorSet, observed: Observed) -> Iterator[ConditionC
         if regulator.rule not in seen_owners:
             seen_owners.add(regulator.rule)
             owned.append((regulator.rule, regulator.rule_extent, regulator.condition))
+    owned += [(each.rule, each.rule_extent, each.among) for each in policy.regulators if each.among is not None]
     owned += [(exception.name, exception.extent, exception.condition) for exception in policy.exceptions]
     traces = [trace for terms, trace in observed if terms and len(trace.messages) > 0]
     for owner, extent, condition in owned:

@@ -47,7 +47,8 @@ class TermScore:
 
     `value` is what the law weighs: -1 or 0 for a hard or soft term (violated or not), the quantity of a graded term
     or budget, 0 where the term does not apply; None when unscored. `contribution` (nats) is its part of the exponent:
-    -inf for a broken hard rule, weight * value, or -multiplier * value; None when unscored or not calibrated.
+    -inf for a broken hard rule, weight * value, or -multiplier * value; None when unscored or not calibrated. A budget
+    about a part of the responses (`among`) applies to these; it contributes -multiplier * (value - bound).
     For a budget on an event, `violated` says that this response counts against it, which the budget permits now and
     then: the event happened, or did not where it has to happen often enough (`at least`). A quantity is measured and
     counts as satisfied. `evidence` points into the response; a `reason` says why a term is unscored, or which event
@@ -99,11 +100,12 @@ def evaluate_term(term: RewardTerm, trace: Trace) -> TermScore:
 
 
 def _evaluated(term: RewardTerm, here: Situation) -> TermScore:
-    applies = True if term.condition is None else truth_in(term.condition, here)
-    if isinstance(applies, Unknown):
-        return _score(term, applies)
-    if not applies:
-        return TermScore(term.id, Verdict.NOT_APPLICABLE, 0.0, 0.0, is_hard=term.kind == "hard")
+    for condition in (term.condition, term.among):
+        applies = True if condition is None else truth_in(condition, here)
+        if isinstance(applies, Unknown):
+            return _score(term, applies)
+        if not applies:
+            return TermScore(term.id, Verdict.NOT_APPLICABLE, 0.0, 0.0, is_hard=term.kind == "hard")
     if term.holds is not None:
         holds = truth_in(term.holds, here)
         if isinstance(holds, Unknown):
@@ -140,8 +142,12 @@ def _score(
 def _contribution(term: RewardTerm, value: float) -> float | None:
     if term.kind == "hard":
         return NEGATIVE_INFINITY if value < 0 else 0.0
-    price = term.weight if term.kind != "budget" else None if term.multiplier is None else -term.multiplier
-    return None if price is None else price * value + 0.0  # never -0.0
+    if term.kind != "budget":
+        return None if term.weight is None else term.weight * value + 0.0  # never -0.0
+    if term.multiplier is None:
+        return None
+    over = value if term.among is None else value - (term.bound or 0.0)
+    return -term.multiplier * over + 0.0
 
 
 # ------------------------------------------------------------------------------------------------- expressions

@@ -29,7 +29,7 @@ from bylaw.spec.expression import (
     Operator,
     Or,
 )
-from bylaw.spec.logic import OPPOSITE, conjuncts, meaning
+from bylaw.spec.logic import OPPOSITE, conjunction, conjuncts, meaning
 from bylaw.spec.trace import Trace
 
 NEAR = 0.1
@@ -135,7 +135,8 @@ def _is_unknown(expression: BooleanExpression | None, trace: Trace) -> bool:
 def _clause(term: RewardTerm, score: TermScore, trace: Trace) -> ClauseExplanation:
     said = tuple(_atoms(term.holds, trace))
     own = term.own if term.waivers else term.condition
-    return ClauseExplanation(term, score, said, tuple(_atoms(own, trace)))
+    where = conjunction((*conjuncts(own), *conjuncts(term.among)))
+    return ClauseExplanation(term, score, said, tuple(_atoms(where, trace)))
 
 
 def _atoms(expression: BooleanExpression | None, trace: Trace) -> Iterator[Atom]:

@@ -6,12 +6,7 @@ from dataclasses import replace
 
 from bylaw.compiler.defeat import Settled, waived
 from bylaw.compiler.program import RewardProgram, RewardTerm
-from bylaw.spec.expression import (
-    Compare,
-    Count,
-    NumberConstant,
-    Occurrences,
-)
+from bylaw.spec.expression import BooleanExpression, Compare, NumberConstant, Or
 from bylaw.spec.logic import negate
 from bylaw.spec.regulator import Regulator, RegulatorSet
 
@@ -53,14 +48,11 @@ def _term(regulator: Regulator) -> RewardTerm:
 
 def _limit(regulator: Regulator, frame: dict[str, object]) -> RewardTerm:
     """A limit at 0 % or 100 %, or of an average count at 0, has no finite multiplier: it is a hard rule."""
-    if regulator.event is not None:
-        if regulator.bound == 0 and regulator.sense in ("at most", "exactly"):
-            return RewardTerm(kind="hard", holds=negate(regulator.event), **frame)  # type: ignore[arg-type]
-        if regulator.bound == 1 and regulator.sense in ("at least", "exactly"):
-            return RewardTerm(kind="hard", holds=regulator.event, **frame)  # type: ignore[arg-type]
-    elif isinstance(regulator.value, (Count, Occurrences)) and regulator.bound == 0 and regulator.sense != "at least":
-        none = Compare("<=", regulator.value, NumberConstant(0.0), regulator.extent)
-        return RewardTerm(kind="hard", holds=none, **frame)  # type: ignore[arg-type]
+    if regulator.is_hard_limit:
+        holds = _always(regulator)
+        if regulator.among is not None:
+            holds = Or((negate(regulator.among), holds))
+        return RewardTerm(kind="hard", holds=holds, **frame)  # type: ignore[arg-type]
     return RewardTerm(
         kind="budget",
         holds=regulator.event,
@@ -69,5 +61,16 @@ def _limit(regulator: Regulator, frame: dict[str, object]) -> RewardTerm:
         bound=regulator.bound,
         confidence=regulator.confidence,
         suite=regulator.suite,
+        among=regulator.among,
+        each_prompt=regulator.each_prompt,
+        price=regulator.price,
         **frame,  # type: ignore[arg-type]
     )
+
+
+def _always(regulator: Regulator) -> BooleanExpression:
+    """What every answer that a hard limit is about has to do."""
+    if regulator.event is not None:
+        return regulator.event if regulator.bound else negate(regulator.event)
+    assert regulator.value is not None
+    return Compare("<=", regulator.value, NumberConstant(0.0), regulator.extent)

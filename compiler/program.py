@@ -57,7 +57,11 @@ class RewardTerm(Node):
     graded  exp(weight * value); the sign of `weight` (nats per unit of `value`) says which way is better.
     budget  exp(-multiplier * value), where E[value] is bounded over the prompts that meet `condition`; a yes-or-no
             event is `holds`, a quantity is `value`. `multiplier` (nats) is None until calibration has solved for it.
-            `suite` names the prompts that it is about; `condition` spells them out.
+            `suite` names the prompts that it is about; `condition` spells them out. With `among`, it is about those
+            responses for which `among` is true: exp(-multiplier * (value - bound)) there, and 1 elsewhere, so that
+            the average of value - bound over all responses is bounded by 0. `each_prompt` gives every prompt a
+            multiplier of its own. `price` (nats per unit of `value`) is the most that the multiplier may be; beyond
+            it the bound gives way.
 
     `waivers` lift the whole term somewhere, and `own` is its condition without them; `eased` are permissions that lift
     a part of what it holds. `action` is what a gateway does with an answer that breaks the term, and `action_message`
@@ -86,6 +90,9 @@ class RewardTerm(Node):
     sources: tuple[str, ...] = ()
     action: Action | None = None
     action_message: str | None = None
+    among: BooleanExpression | None = None
+    each_prompt: bool = False
+    price: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,14 +80,14 @@ def valued_of(term: RewardTerm, limit: int = STATE_LIMIT) -> Valued | None:
 
     A budget without a multiplier adds nothing yet: its multiplier counts as 0.
     """
-    for part in (term.condition, term.holds, term.value):
+    for part in (term.condition, term.among, term.holds, term.value):
         if part is not None and not reads_only_response(part):
             return None
     try:
         if term.holds is not None:
             return _statement(term, term.holds, limit)
-        if term.value is None or term.condition is not None:
-            return None
+        if term.value is None or term.condition is not None or term.among is not None:
+            return None  # whether a count counts shows at the end of a text only
         factor = -(term.multiplier or 0.0) if term.kind == "budget" else (term.weight or 0.0)
         value = _value(term.value, limit)
         return None if value is None else scale(value, factor)
@@ -98,8 +98,13 @@ def valued_of(term: RewardTerm, limit: int = STATE_LIMIT) -> Valued | None:
 def _statement(term: RewardTerm, holds: BooleanExpression, limit: int) -> Valued | None:
     applies = (term.condition,) if term.condition is not None else ()
     if term.kind == "budget":
-        event = _dfa(And((*applies, holds)), limit)
-        return None if event is None else scale(indicator(event), -(term.multiplier or 0.0))
+        multiplier, among = term.multiplier or 0.0, (*applies, *(() if term.among is None else (term.among,)))
+        event = _dfa(And((*among, holds)), limit)
+        counted = None if event is None else scale(indicator(event), -multiplier)
+        if counted is None or term.among is None:
+            return counted
+        room = _dfa(And(among), limit)
+        return None if room is None else add((counted, scale(indicator(room), multiplier * (term.bound or 0.0))), limit)
     broken = _dfa(And((*applies, negate(holds))), limit)
     if broken is None:
         return None
@@ -110,7 +115,7 @@ def _statement(term: RewardTerm, holds: BooleanExpression, limit: int) -> Valued
 
 def why_not_regular(term: RewardTerm) -> str:
     """Why there is no automaton of what a term says."""
-    parts = [part for said in (term.condition, term.holds) if said is not None for part in walk(said)]
+    parts = [part for said in (term.condition, term.among, term.holds) if said is not None for part in walk(said)]
     if any(isinstance(part, ConceptScore) for part in parts):
         return "concepts are scored, so no proof about texts speaks of them"
     if any(isinstance(part, (NumberCall, TextCall, BooleanCall)) for part in parts):

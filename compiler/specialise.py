@@ -77,12 +77,14 @@ def specialise(program: RewardProgram, trace: Trace) -> tuple[RewardTerm, ...]:
     alive = []
     for term in program.terms:
         try:
-            condition = None if term.condition is None else start.truth(term.condition)
-            if condition == FALSE:
+            condition = start.truth(term.condition or TRUE)
+            among = TRUE if condition == FALSE else start.truth(term.among or TRUE)
+            if FALSE in (condition, among):
                 continue
             left = replace(
                 term,
                 condition=None if condition == TRUE else condition,
+                among=None if term.among is None else among,
                 holds=None if term.holds is None else start.truth(term.holds),
                 value=None if term.value is None else start.number(term.value),
             )
@@ -99,7 +101,7 @@ def specialise(program: RewardProgram, trace: Trace) -> tuple[RewardTerm, ...]:
 
 def _refuse_scores(term: RewardTerm) -> None:
     """Raises CannotSpecialise for a term that hangs on the score of an answer that nobody has scored yet."""
-    said = [each for each in (term.condition, term.holds, term.value) if each is not None]
+    said = [each for each in (term.condition, term.among, term.holds, term.value) if each is not None]
     for score in (part for each in said for part in walk(each) if isinstance(part, ConceptScore)):
         raise CannotSpecialise(term.id, f"nothing scores `{score.concept.name}` while an answer is written")
 
@@ -381,13 +383,11 @@ def _join(parts: Iterable[Callable[[], BooleanExpression]], deciding: bool) -> B
             continue
         if simplified == BooleanConstant(deciding):
             return simplified
-        if not isinstance(simplified, BooleanConstant):
-            kept.append(simplified)
+        kept += [] if isinstance(simplified, BooleanConstant) else [simplified]
     if missing is not None:
         raise missing
-    if len(kept) == 1:
-        return kept[0]
-    return (Or if deciding else And)(tuple(kept)) if kept else BooleanConstant(not deciding)
+    whole = (Or if deciding else And)(tuple(kept)) if kept else BooleanConstant(not deciding)
+    return kept[0] if len(kept) == 1 else whole
 
 
 def reads_only_response(expression: Expression) -> bool:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from bylaw.compiler.program import ProgramError, RewardProgram, RewardTerm
 from bylaw.compiler.verify_expressions import expression_problems, scope_problems
+from bylaw.spec.expression import BooleanConstant
 from bylaw.spec.logic import reads_response, walk
 
 _NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -20,6 +21,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """What a term of each kind has; `weight`, `sense` and `bound` stand on no other kind."""
+_ONLY_BUDGETS = ("multiplier", "confidence", "among", "each_prompt", "price")
 
 
 class ProgramInvalid(ProgramError):
@@ -56,12 +58,14 @@ def _term_problems(term: RewardTerm, program: RewardProgram) -> Iterator[str]:
         if is_given and not is_needed and not (term.kind == "budget" and name in ("holds", "value")):
             yield f"a {term.kind} term has no `{name}`"
     yield from _number_problems(term)
-    if term.kind != "budget" and (term.multiplier is not None or term.confidence is not None):
-        yield "only a budget has a multiplier or a confidence"
+    if term.kind != "budget" and any(getattr(term, name) not in (None, False) for name in _ONLY_BUDGETS):
+        yield "only a budget has a multiplier, a confidence, a price, or is about a part of the responses"
     measured = term.holds or term.value
     if measured is not None and not reads_response(measured):
         yield "nothing that the model answers can change it"
-    for expression in (term.condition, term.holds, term.value):
+    if term.among is not None and not isinstance(term.among, BooleanConstant) and not reads_response(term.among):
+        yield "nothing that the model answers can change what it is about"
+    for expression in (term.condition, term.holds, term.value, term.among):
         if expression is not None:
             yield from scope_problems(expression)
             for part in walk(expression):
@@ -69,7 +73,7 @@ def _term_problems(term: RewardTerm, program: RewardProgram) -> Iterator[str]:
 
 
 def _number_problems(term: RewardTerm) -> Iterator[str]:
-    for name in ("weight", "bound", "multiplier", "confidence"):
+    for name in ("weight", "bound", "multiplier", "confidence", "price"):
         number = getattr(term, name)
         if number is not None and not math.isfinite(number):
             yield f"`{name}` is not finite"
@@ -77,5 +81,7 @@ def _number_problems(term: RewardTerm) -> Iterator[str]:
         yield "a soft term has a positive weight"
     if term.kind == "budget" and term.holds is not None and term.bound is not None and not 0 <= term.bound <= 1:
         yield "a share lies between 0 and 1"
+    if term.price is not None and not term.price > 0:
+        yield "a price is positive"
     if term.confidence is not None and not 0 < term.confidence < 1:
         yield "a confidence lies between 0 and 1"

@@ -5,8 +5,9 @@ Prompts for which the same terms are alive share automata and twists. Everything
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +19,25 @@ from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.compiler.specialise import CannotSpecialise, specialise
 from bylaw.runtime.decoders.interface import Decoder, DecodeResult, DecodeTask, PromptLaw
 from bylaw.runtime.models.interface import LanguageModel
-from bylaw.runtime.models.sampling import BaseSample
-from bylaw.runtime.twist import build_twist, uniform_twist
+from bylaw.runtime.twist import CountedSample, build_twist, uniform_twist
 from bylaw.spec.trace import Trace
 
 FloatMatrix = NDArray[np.float64]
 Progress = Callable[[int, int], None]
+Own = tuple[tuple[tuple[str, float], ...], ...]
+"""[X] multipliers (term id, nats) that hold for single prompts."""
 
 BATCH = 128
 """Sequences that a model grows at once."""
 ENOUGH_FOR_OWN_TWIST = 256
 """With fewer base samples of its own, a set of prompts uses the samples of all prompts for its look-ahead."""
+
+
+class Stages(Protocol):
+    """Is told how long work gets on."""
+
+    def stage(self, name: str, total: int) -> None: ...
+    def progress(self, done: int, total: int) -> None: ...
 
 
 class EnforcementError(Exception):
@@ -41,11 +50,19 @@ class EnforcementError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PromptPlan:
-    """One prompt: its conversation, its tokens and the terms that are alive for it."""
+    """One prompt: its conversation, its tokens and the terms that are alive for it.
+
+    `own` are multipliers (term id, nats) that hold for this prompt alone: those of limits on each prompt.
+    """
 
     trace: Trace
     tokens: tuple[int, ...]
     terms: tuple[RewardTerm, ...]
+    own: tuple[tuple[str, float], ...] = ()
+
+    def weighed(self, multipliers: Mapping[str, float]) -> tuple[RewardTerm, ...]:
+        """Its terms with these multipliers (nats, by term id) and its own ones, which take precedence."""
+        return with_multipliers(self.terms, {**multipliers, **dict(self.own)})
 
 
 def plan_prompts(
@@ -71,6 +88,13 @@ def plan_prompts(
             )
         plans.append(PromptPlan(trace, tokens, alive))
     return tuple(plans)
+
+
+def with_own(plans: Sequence[PromptPlan], own: Own) -> list[PromptPlan]:
+    """The plans, each with the multipliers of its own; `own` is empty where there are none."""
+    if not own:
+        return list(plans)
+    return [replace(plan, own=pairs) for plan, pairs in zip(plans, own, strict=True)]
 
 
 def with_multipliers(terms: Sequence[RewardTerm], multipliers: Mapping[str, float]) -> tuple[RewardTerm, ...]:
@@ -103,7 +127,7 @@ def require_feasible(plans: Sequence[PromptPlan], model: LanguageModel, max_toke
 
 def decode_tasks(
     plans: Sequence[PromptPlan],
-    base: Sequence[Sequence[BaseSample]],
+    base: Sequence[Sequence[CountedSample]],
     model: LanguageModel,
     multipliers: Mapping[str, float],
     max_tokens: int,
@@ -111,7 +135,7 @@ def decode_tasks(
     """One task a prompt, with look-ahead counted on the base samples. Raises Infeasible."""
     classes: dict[tuple[RewardTerm, ...], list[int]] = {}
     for index, plan in enumerate(plans):
-        classes.setdefault(with_multipliers(plan.terms, multipliers), []).append(index)
+        classes.setdefault(plan.weighed(multipliers), []).append(index)
     tasks: dict[int, DecodeTask] = {}
     for terms, members in classes.items():
         factors = factorise(terms)
@@ -143,15 +167,8 @@ def decode(
     progress: Progress | None = None,
 ) -> list[DecodeResult]:
     """Decodes all tasks, a few prompts at a time. Each batch of prompts has random numbers of its own."""
-    # Tasks of one law share a batch; laws come in the order of their first prompt, so that a seed repeats a run.
-    first_use: dict[int, int] = {}
-    for index, task in enumerate(tasks):
-        first_use.setdefault(id(task.law), index)
-    order = sorted(range(len(tasks)), key=lambda index: first_use[id(tasks[index].law)])
     results: dict[int, DecodeResult] = {}
-    for first in range(0, len(order), prompts_at_once):
-        part = order[first : first + prompts_at_once]
-        own_seed = int(np.random.SeedSequence((seed, first)).generate_state(1)[0])
+    for part, own_seed in decoding_parts([id(task.law) for task in tasks], seed, prompts_at_once):
         found = decoder.decode(model, [tasks[index] for index in part], max_tokens=max_tokens, seed=own_seed)
         results.update(zip(part, found, strict=True))
         if progress is not None:
@@ -159,17 +176,35 @@ def decode(
     return [results[index] for index in range(len(tasks))]
 
 
+def decoding_parts(laws: Sequence[Hashable], seed: int, prompts_at_once: int) -> list[tuple[list[int], int]]:
+    """(the prompts that are decoded together, their seed): prompts of one law follow each other.
+
+    `laws` [X] tells which prompts have one law. They come in the order of their first prompt, so that a seed repeats a
+    run.
+    """
+    first_use: dict[Hashable, int] = {}
+    for index, law in enumerate(laws):
+        first_use.setdefault(law, index)
+    order = sorted(range(len(laws)), key=lambda index: first_use[laws[index]])
+    return [
+        (order[first : first + prompts_at_once], int(np.random.SeedSequence((seed, first)).generate_state(1)[0]))
+        for first in range(0, len(order), prompts_at_once)
+    ]
+
+
 @dataclass(frozen=True, eq=False)
 class ScoredSamples:
     """Finished responses to one prompt under every term of a program.
 
     `values` [N, T]: what the law weighs (-1, 0 or the quantity; 0 where a term does not apply). `factors` [N, T]: log
-    factors in nats, with the multipliers of `terms`; -inf where a hard rule is broken. `violated` [N, T].
+    factors in nats, with the multipliers of `terms`; -inf where a hard rule is broken. `violated` [N, T]. `counts`
+    [N, T]: whether the term is about the response.
     """
 
     values: FloatMatrix
     factors: FloatMatrix
     violated: NDArray[np.bool_]
+    counts: NDArray[np.bool_]
 
 
 def score_samples(program: RewardProgram, plan: PromptPlan, texts: Sequence[str]) -> ScoredSamples:
@@ -180,9 +215,10 @@ def score_samples(program: RewardProgram, plan: PromptPlan, texts: Sequence[str]
     """
     column = {term.id: position for position, term in enumerate(program.terms)}
     multipliers = {term.id: term.multiplier or 0.0 for term in program.terms if term.kind == "budget"}
-    alive = with_multipliers(plan.terms, multipliers)
+    alive = plan.weighed(multipliers)
     shape = (len(texts), len(program.terms))
     values, factors, violated = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=np.bool_)
+    counts = np.zeros(shape, dtype=np.bool_)
     for row, text in enumerate(texts):
         trace = plan.trace.answered(text)
         for term in alive:
@@ -192,8 +228,10 @@ def score_samples(program: RewardProgram, plan: PromptPlan, texts: Sequence[str]
                 if term.kind == "budget":
                     message = f"prompt {plan.trace.id}: `{term.id}` cannot be scored for an answer: {score.reason}"
                     raise EnforcementError(message, term.id)
-                factors[at] = NEGATIVE_INFINITY if term.kind == "hard" else 0.0
+                if term.kind == "hard":
+                    values[at], factors[at], violated[at], counts[at] = -1.0, NEGATIVE_INFINITY, True, True
                 continue
             values[at], factors[at] = score.value, score.contribution
             violated[at] = score.verdict is Verdict.VIOLATED
-    return ScoredSamples(values, factors, violated)
+            counts[at] = score.verdict is not Verdict.NOT_APPLICABLE
+    return ScoredSamples(values, factors, violated, counts)

@@ -42,6 +42,15 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptRate:
+    """What a limit measures among the `answers` to one prompt: a share, or the mean of a quantity."""
+
+    prompt: str
+    rate: float
+    answers: int
+
+
+@dataclass(frozen=True, slots=True)
 class TermAudit:
     """One clause of the policy over all transcripts.
 
@@ -52,6 +61,9 @@ class TermAudit:
     `within` is whether the budget is met: True, False, or None where it cannot be told or there is no budget.
     `applicable` counts the transcripts that were scored and to which the clause applies: together with `unscored` and
     `not_applicable` that is all of them. `weight` is that of the clause in nats, where it has one.
+    A limit `each_prompt` is met where it is met for the answers to each prompt; `worst_prompt` is the prompt that is
+    farthest from that, where prompts have several answers. `price` is the most that a limit may cost, in nats for each
+    unit. A limit about a part of the answers is applicable to these: its rate or mean is among them.
     """
 
     term: str
@@ -79,6 +91,9 @@ class TermAudit:
     reasons: tuple[tuple[str, int], ...] = ()
     findings: tuple[Finding, ...] = ()
     weight: float | None = None
+    each_prompt: bool = False
+    price: float | None = None
+    worst_prompt: PromptRate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +285,7 @@ class RunRecord:
 
 def to_json(record: AuditRecord | RunRecord) -> str:
     """The record as JSON text. JSON has no infinity: such numbers become the texts that `_UNWRITABLE` lists."""
-    return json.dumps(_writable(dataclasses.asdict(record)), ensure_ascii=False, indent=2, allow_nan=False)
+    return json.dumps(writable(dataclasses.asdict(record)), ensure_ascii=False, indent=2, allow_nan=False)
 
 
 def run_from_json(text: str) -> RunRecord:
@@ -302,11 +317,12 @@ _UNWRITABLE = {math.inf: "Infinity", -math.inf: "-Infinity"}
 """Texts for numbers that JSON cannot write; `NaN` is the third. Where a number is asked for, they are read as one."""
 
 
-def _writable(value: Any) -> Any:
+def writable(value: Any) -> Any:
+    """`value` with texts in place of the numbers that JSON cannot write."""
     if isinstance(value, float):
         return "NaN" if math.isnan(value) else _UNWRITABLE.get(value, value)
     if isinstance(value, dict):
-        return {key: _writable(item) for key, item in value.items()}
+        return {key: writable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_writable(item) for item in value]
+        return [writable(item) for item in value]
     return value

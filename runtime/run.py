@@ -6,10 +6,10 @@ Can be interrupted at any time: what had been reached by then is returned as an 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from bylaw.compiler.pipeline import Compiled
 from bylaw.compiler.program import RewardProgram
 from bylaw.runtime.audit.audit import audit
 from bylaw.runtime.audit.statistics import exact_lower, exact_upper, wilson
-from bylaw.runtime.calibration import budget_problem, calibrate, check_on_fresh_samples
+from bylaw.runtime.calibration.problem import Multipliers, budget_problem
+from bylaw.runtime.calibration.solving import calibrate, check_on_fresh_samples
 from bylaw.runtime.decoders.interface import Decoder, DecodeResult, DecodeTask
 from bylaw.runtime.decoders.mask import Mask
 from bylaw.runtime.decoders.sir import Sir
@@ -27,14 +28,16 @@ from bylaw.runtime.enforcement import (
     BATCH,
     EnforcementError,
     PromptPlan,
+    Stages,
     decode,
     decode_tasks,
     plan_prompts,
     require_feasible,
+    with_own,
 )
 from bylaw.runtime.models.interface import LanguageModel
 from bylaw.runtime.models.sampling import BaseSample, sample_base
-from bylaw.runtime.pricing import price_policy
+from bylaw.runtime.prices.policy import price_policy
 from bylaw.runtime.record import (
     AuditRecord,
     Calibration,
@@ -50,6 +53,8 @@ from bylaw.spec.errors import Severity
 from bylaw.spec.trace import Trace
 
 DecoderName = Literal["sir", "mask"]
+Solved = tuple[Multipliers, Calibration | None]
+"""Multipliers, and how they were found; None for a policy without budgets."""
 PAIRS_SHOWN = 12
 
 
@@ -73,13 +78,6 @@ class RunSettings:
     prompts_digest: str = ""
 
 
-class Stages(Protocol):
-    """Is told how the run gets on."""
-
-    def stage(self, name: str, total: int) -> None: ...
-    def progress(self, done: int, total: int) -> None: ...
-
-
 @dataclass
 class _Progress:
     """What has been reached so far."""
@@ -101,9 +99,12 @@ def run_policy(
     model: LanguageModel,
     settings: RunSettings,
     stages: Stages,
+    solved: Solved | None = None,
 ) -> RunRecord:
     """Runs the whole job. Raises PolicyError, EnforcementError, CalibrationError, Infeasible, ModelError.
 
+    With `solved` multipliers of an earlier calibration the run has none of its own: whoever loads them sees to it that
+    they belong to these rules, this model and these prompts (`calibration.record.require_current`).
     An interrupt from the keyboard ends it early: the record then has `complete` False and holds what was reached.
     """
     program = compiled.require()
@@ -116,7 +117,7 @@ def run_policy(
     _, idle = budget_problem(program, plans)
     warnings += [f"budget `{name}` applies to none of the prompts" for name in idle]
     with _partial_on_interrupt():
-        _reach(program, compiled, plans, model, settings, stages, reached)
+        _reach(program, compiled, plans, model, settings, stages, reached, solved)
     return RunRecord(
         policy=program.policy,
         policy_version=program.version,
@@ -165,6 +166,7 @@ def _reach(
     settings: RunSettings,
     stages: Stages,
     reached: _Progress,
+    solved: Solved | None,
 ) -> None:
     """Fills `reached` stage by stage."""
     base = _sample_base(plans, model, settings, stages)
@@ -172,17 +174,22 @@ def _reach(
     reached.base = _audit(program, compiled, plans, answers, "base model")
     _stop_if_interrupted(reached.base)
 
-    def redraw(multipliers: dict[str, float], number: int) -> list[DecodeResult]:
+    def redraw(multipliers: Multipliers, number: int) -> list[DecodeResult]:
         stages.stage(f"calibrating, round {number}", len(plans))
         more = replace(settings, calibration_particles=settings.calibration_particles * 2 ** (number - 1))
-        return _decode(plans, base, model, multipliers, more, stages, number, responses=0)[1]
+        aimed = with_own(plans, multipliers.own)
+        return _decode(aimed, base, model, multipliers.common, more, stages, number, responses=0)[1]
 
-    multipliers, calibration = calibrate(program, plans, base, redraw)  # type: ignore[arg-type]
+    if solved is None:
+        multipliers, calibration = calibrate(program, plans, base, redraw)
+    else:
+        multipliers, calibration = solved
     reached.calibration = calibration
-    calibrated = program.with_multipliers(multipliers)
+    calibrated = program.with_multipliers(multipliers.common)
+    plans = with_own(plans, multipliers.own)
 
     stages.stage("sampling under the policy", len(plans))
-    tasks, results = _decode(plans, base, model, multipliers, settings, stages, 0, responses=settings.responses)
+    tasks, results = _decode(plans, base, model, multipliers.common, settings, stages, 0, responses=settings.responses)
     reached.decoder = _decoder_summary(results, settings)
     _require_answers(plans, results)
     if calibration is not None:
@@ -205,7 +212,6 @@ def _reach(
         model,
         max_tokens=settings.max_tokens,
         masked=settings.decoder == "mask",
-        seed=settings.seed,
         progress=stages.progress,
     )
     reached.complete = True
@@ -249,7 +255,7 @@ def _decode(
     plans: Sequence[PromptPlan],
     base: Sequence[Sequence[BaseSample]],
     model: LanguageModel,
-    multipliers: dict[str, float],
+    multipliers: Mapping[str, float],
     settings: RunSettings,
     stages: Stages,
     stream: int,

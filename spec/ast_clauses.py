@@ -48,25 +48,63 @@ class Norm(Node):
     span: Span
 
 
+class Share(Node):
+    """`in at least 95%`: in how many responses a limited quantity keeps to its bound."""
+
+    bound: Bound
+    span: Span
+
+
+class AmongResponses(Node):
+    """`of responses where CONDITION`, `over responses where CONDITION`: the responses that a limit is about."""
+
+    condition: Expression
+    span: Span
+
+
+class EachPrompt(Node):
+    """`for each prompt`: a limit holds for the responses to each prompt, and not only for all together."""
+
+    span: Span
+
+
+class Price(Node):
+    """`price at most 2`: the most that a limit may cost, in nats for each unit of what it limits."""
+
+    value: Number
+    span: Span
+
+
 class LimitRate(Node):
-    """`limit CONDITION to at most 2% of responses over suite "s" with confidence 0.95`."""
+    """`limit CONDITION to at most 2% of responses over suite "s" with confidence 0.95`.
+
+    With a share it is about a quantity: `limit VALUE to at most 40 in at least 95% of responses`.
+    """
 
     condition: Expression
     bound: Bound
+    share: Share | None
     population: Name | None
+    among: AmongResponses | None
     suite: Text | Name | None
     confidence: Number | None
+    each_prompt: EachPrompt | None
+    price: Price | None
     span: Span
 
 
 class LimitAverage(Node):
-    """`limit average VALUE to at most 120 ...`, with the same three parts."""
+    """`limit average VALUE to at most 120 ...`, with the same parts."""
 
     value: Expression
     bound: Bound
+    share: Share | None
     population: Name | None
+    among: AmongResponses | None
     suite: Text | Name | None
     confidence: Number | None
+    each_prompt: EachPrompt | None
+    price: Price | None
     span: Span
 
 

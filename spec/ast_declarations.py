@@ -47,11 +47,20 @@ class ImportDecl(Node):
     span: Span
 
 
+class LevelPrice(Node):
+    """`price at most 2` behind a level: what each limit of that level may cost at most."""
+
+    level: str
+    value: Number
+    span: Span
+
+
 class LevelsDecl(Node):
-    """`levels root > system > user`: highest first, two or more."""
+    """`levels root > system > user price at most 2`: highest first, two or more."""
 
     annotations: tuple[Annotation, ...]
     levels: tuple[Name, ...]
+    prices: tuple[LevelPrice, ...]
     span: Span
 
 

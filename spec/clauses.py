@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
-from bylaw.spec import ast, catalog
+from bylaw.spec import ast
 from bylaw.spec.definitions import Place
-from bylaw.spec.errors import Fix
-from bylaw.spec.expression import Arithmetic, BooleanExpression, Extent, NumberConstant, NumberExpression, Rank
+from bylaw.spec.expression import Arithmetic, BooleanExpression, Extent, NumberExpression, Rank
+from bylaw.spec.limits import resolve_limit
 from bylaw.spec.logic import negate, reads_response
-from bylaw.spec.regulator import Modality, Regulator, Sense
+from bylaw.spec.regulator import Modality, Regulator
 from bylaw.spec.scope import Messages, Scope, Unresolved
 from bylaw.spec.sentences import Sentences
 from bylaw.spec.source import Span
@@ -28,9 +26,6 @@ _NORMATIVE = (
     ast.PreferLower,
     ast.PreferNear,
     ast.PreferOrder,
-)
-_SENSES: Mapping[type, Sense] = MappingProxyType(
-    {ast.AtMost: "at most", ast.AtLeast: "at least", ast.Exactly: "exactly"}
 )
 
 
@@ -98,7 +93,7 @@ class _Rule:
                 rank = Rank(tuple(self.sentences.truth(alternative) for alternative in alternatives))
                 return self._preference(rank, 1.0, weight, clause.span, frame)
             case ast.LimitRate() | ast.LimitAverage():
-                return self._limit(clause, frame)
+                return resolve_limit(clause, frame, self.scope, self.sentences)
         raise AssertionError(f"not a normative clause: {clause!r}")
 
     # ------------------------------------------------------------------------------------ sentences, preferences
@@ -132,74 +127,6 @@ class _Rule:
         if weight.value.amount <= 0:
             raise self.messages.failure("P207", "a weight is a positive number of nats", weight.span, notes=(note,))
         return float(weight.value.amount)
-
-    # --------------------------------------------------------------------------------------------------- limits
-    def _limit(self, clause: ast.LimitRate | ast.LimitAverage, frame: Regulator) -> Regulator:
-        suite = self._suite(clause.suite)
-        if clause.population is not None and clause.population.text != "responses":
-            name = clause.population
-            raise self.messages.failure("P208", f"a limit is about responses, not about `{name.text}`", name.span)
-        sense, bound = self._bound(clause.bound)
-        event = self.sentences.truth(clause.condition) if isinstance(clause, ast.LimitRate) else None
-        value = self.sentences.number(clause.value) if isinstance(clause, ast.LimitAverage) else None
-        if event is not None:
-            self._check_share(clause.bound, sense, bound)
-        measured = event if event is not None else value
-        assert measured is not None
-        self._require_response(measured, "this limits nothing about the response", clause.span)
-        if frame.condition is not None and reads_response(frame.condition):
-            note = "say it in the limit itself: `limit A and B to ...` counts the answers that are both"
-            raise self.messages.failure(
-                "P208", "a limit cannot depend on the answer that it counts", clause.span, notes=(note,)
-            )
-        return replace(
-            frame,
-            modality="limit",
-            event=event,
-            value=value,
-            sense=sense,
-            bound=bound,
-            confidence=self._confidence(clause.confidence),
-            suite=suite,
-        )
-
-    def _suite(self, suite: ast.Text | ast.Name | None) -> str | None:
-        """The name of the suite that a limit is measured over. Raises Unresolved (P101)."""
-        if suite is None:
-            return None
-        name = suite.value if isinstance(suite, ast.Text) else suite.text
-        if self.scope.suite(name) is not None:
-            return name
-        nearest = catalog.nearest(name, tuple(self.scope.suites))
-        raise self.messages.failure(
-            "P101",
-            f"there is no suite called `{name}`",
-            suite.span,
-            notes=('declare it: `suite NAME = file "prompts.jsonl"`, or with a list of prompts',),
-            fix=None if nearest is None else Fix(f"write `{nearest}`", suite.span, nearest),
-        )
-
-    def _bound(self, bound: ast.Bound) -> tuple[Sense, float]:
-        if isinstance(bound, ast.Between) or type(bound) not in _SENSES:
-            raise self.messages.failure("P208", "a limit is `at most`, `at least` or `exactly` something", bound.span)
-        amount = self.sentences.number(bound.value)
-        if not isinstance(amount, NumberConstant):
-            raise self.messages.failure("P208", "the bound of a limit is a number that is known beforehand", bound.span)
-        return _SENSES[type(bound)], amount.value
-
-    def _check_share(self, at: ast.Bound, sense: Sense, bound: float) -> None:
-        if not 0 <= bound <= 1:
-            note = "write a share with `%`, as in `at most 2% of responses`"
-            raise self.messages.failure("P208", "a share lies between 0% and 100%", at.span, notes=(note,))
-        if (sense, bound) in (("at most", 1.0), ("at least", 0.0)):
-            raise self.messages.failure("P208", "every share lies within this, so nothing is limited", at.span)
-
-    def _confidence(self, confidence: ast.Number | None) -> float | None:
-        if confidence is None:
-            return None
-        if not 0.5 <= confidence.amount < 1:
-            raise self.messages.failure("P208", "a confidence lies between 0.5 and 1", confidence.span)
-        return float(confidence.amount)
 
 
 def _extent(span: Span) -> Extent:

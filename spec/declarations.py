@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
@@ -20,6 +21,7 @@ from bylaw.spec.regulator import Suite
 from bylaw.spec.scope import DEFAULT_LEVELS, SUBJECTS, Messages, Named, ParameterValue, Scope, Unresolved
 from bylaw.spec.sentences import Sentences
 from bylaw.spec.source import Span
+from bylaw.spec.standing import price_of
 from bylaw.spec.suites import resolve_suite
 
 MOST_SCOPES = 400
@@ -74,6 +76,7 @@ class _Builder:
         }
         scope = Scope(
             levels=_levels(module, self.messages),
+            prices=MappingProxyType(_prices(module, self.messages)),
             parameters=MappingProxyType(self.parameters),
             lexicons=MappingProxyType(self.lexicons),
             definitions=MappingProxyType(definitions),
@@ -213,6 +216,15 @@ def _levels(module: ast.Module, messages: Messages) -> tuple[str, ...]:
             messages.error("P104", f"level `{name.text}` stands twice in the chain", name.span, secondary=(first,))
         seen.setdefault(name.text, name.span)
     return tuple(seen)
+
+
+def _prices(module: ast.Module, messages: Messages) -> dict[str, float]:
+    """What limits of each level may cost at most, by level; a price that makes no sense is left out (P209)."""
+    found: dict[str, float] = {}
+    for price in (each for item in module.items if isinstance(item, ast.LevelsDecl) for each in item.prices):
+        with suppress(Unresolved):
+            found[price.level] = price_of(price, messages)
+    return found
 
 
 # --------------------------------------------------------------------------------------------------- definitions

@@ -62,6 +62,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         "P206": "a rule does not depend on the response",
         "P207": "a weight is not a positive number",
         "P208": "the bound of a limit makes no sense",
+        "P209": "the price of a limit makes no sense",
+        "P210": "a limit says `where` of something that no answer changes",
         "P301": "a permission is given without authority",
         "P302": "a permission lifts nothing",
         "P303": "exceptions or overrides go round in a circle",
@@ -89,6 +91,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "P418": "every answer obeys a rule",
         "P419": "rules contradict each other for some values of a parameter",
         "P420": "a range of characters holds more than the letters that it names",
+        "P421": "a limit about some answers can be met by giving fewer of them",
         "P501": "an example is not what it says",
         "P502": "an example cannot be decided",
         "P503": "an example does not end with what the assistant says or does",
@@ -114,7 +117,10 @@ CODES: Mapping[str, str] = MappingProxyType(
 )
 
 PROVED: frozenset[str] = frozenset(
-    ("P409", "P410", "P411", "P412", "P413", "P414", "P415", "P416", "P418", "P419", "P506", "P507", "P606")
+    (
+        *("P409", "P410", "P411", "P412", "P413", "P414", "P415", "P416", "P418", "P419", "P421"),
+        *("P506", "P507", "P606"),
+    )
 )
 """Codes that are found only where the analyses are asked for (compiler/proofs)."""
 

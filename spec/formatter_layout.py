@@ -54,8 +54,8 @@ _TAILS: Mapping[type, frozenset[str]] = MappingProxyType(
         ast.RuleDecl: frozenset({"at"}),
         ast.ExceptionDecl: frozenset({"to", "at"}),
         ast.ApplyDecl: frozenset({"as", "at"}),
-        ast.LimitRate: frozenset({"to", "of", "over", "with"}),
-        ast.LimitAverage: frozenset({"to", "of", "over", "with"}),
+        ast.LimitRate: frozenset({"to", "of", "over", "with confidence"}),
+        ast.LimitAverage: frozenset({"to", "of", "over", "with confidence"}),
         ast.PreferNear: frozenset({"near"}),
         ast.OnViolation: frozenset({"with"}),
         ast.Example: frozenset({"note"}),
@@ -69,6 +69,7 @@ _TAILS: Mapping[type, frozenset[str]] = MappingProxyType(
 _OPENINGS: Mapping[type, frozenset[str]] = MappingProxyType(
     {ast.LexiconDecl: frozenset("="), ast.DefineDecl: frozenset({"as"}), ast.ConceptDecl: frozenset({"means"})}
 )
+_LATER_PARTS = (ast.Weight, ast.Share, ast.AmongResponses, ast.EachPrompt, ast.Price)  # each may go to the next line
 _TITLED = (ast.RuleDecl, ast.ExceptionDecl, ast.LexiconDecl, ast.SuiteDecl, ast.ParamDecl)
 _CLOSING = MappingProxyType({"(": ")", "[": "]", "{": "}"})
 _TAIL_ENDS = frozenset({"{", "="})
@@ -196,7 +197,7 @@ class Layout:
         return after.text == "(" and before.type == "NAME"
 
     def _may_break(self, owner: ast.Node, left: _Element, right: _Element) -> bool:
-        before, after = self._tokens[left.end - 1].text, self._tokens[right.start].text
+        before, after = self._tokens[left.end - 1].text, " ".join(self._tokens[right.start].text.split())
         if after in DECLARATION_WORDS:  # at the start of a line it would begin a declaration
             return False
         kind = type(owner)
@@ -204,7 +205,7 @@ class Layout:
             return True
         if left.node is None and before in _OPENINGS.get(kind, ()):
             return not isinstance(right.node, ast.ListLiteral)
-        if isinstance(right.node, ast.Weight) or (left.node is None and before == ","):
+        if isinstance(right.node, _LATER_PARTS) or (left.node is None and before == ","):
             return True
         if isinstance(right.node, ast.Modality):
             return self._length(left.start, left.end) > _LONG_SUBJECT

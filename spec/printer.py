@@ -44,7 +44,8 @@ def _item(value: ast.Item) -> str:
         case ast.ImportDecl():
             return _import(value)
         case ast.LevelsDecl():
-            return f"levels {' > '.join(level.text for level in value.levels)}"
+            prices = {price.level: f" price at most {number(price.value)}" for price in value.prices}
+            return f"levels {' > '.join(level.text + prices.get(level.text, '') for level in value.levels)}"
         case ast.ParamDecl():
             return _param(value)
         case ast.LexiconDecl():
@@ -182,12 +183,17 @@ def _plain_clause(
 
 
 def _budget(value: ast.LimitRate | ast.LimitAverage) -> str:
+    share = f" in {bound(value.share.bound)}" if value.share else ""
     population = f" of {value.population.text}" if value.population else ""
+    word = "over" if isinstance(value, ast.LimitAverage) else "of"
+    among = f" {word} responses where {expression(value.among.condition)}" if value.among else ""
     suite = ""
     if value.suite is not None:
         suite = f" over suite {quoted(value.suite) if isinstance(value.suite, ast.Text) else value.suite.text}"
     confidence = f" with confidence {number(value.confidence)}" if value.confidence else ""
-    return f"{bound(value.bound)}{population}{suite}{confidence}"
+    each = " for each prompt" if value.each_prompt else ""
+    price = f" price at most {number(value.price.value)}" if value.price else ""
+    return f"{bound(value.bound)}{share}{population}{among}{suite}{confidence}{each}{price}"
 
 
 def _step(value: ast.Step | ast.Expect) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bylaw.spec.expression import BooleanExpression, Concept, Extent, NumberExpression
+from bylaw.spec.expression import BooleanExpression, Concept, Count, Extent, NumberExpression, Occurrences
 from bylaw.spec.trace import FactValue, Message
 
 Modality = Literal["must", "must not", "should", "should not", "may", "need not", "prefer", "limit"]
@@ -50,7 +50,8 @@ class Regulator:
     inside; for `may` and `need not` it is what is permitted. `value` is what `prefer` raises (weights carry the sign)
     and what `limit` bounds; a limit on how often something happens has `event` instead.
     `condition` is `when` and not `unless`; None means always. Weights are in nats. `suite` is where a
-    limit is measured.
+    limit is measured; it is about the responses for which `among` is true (None: all), with `each_prompt` about those
+    to each prompt by themselves, and keeping it may cost at most `price`, in nats for each unit of what it limits.
     """
 
     id: str
@@ -74,6 +75,17 @@ class Regulator:
     waivable: Waivability = Waivability()
     overrides: tuple[str, ...] = ()
     on_violation: OnViolation | None = None
+    among: BooleanExpression | None = None
+    each_prompt: bool = False
+    price: float | None = None
+
+    @property
+    def is_hard_limit(self) -> bool:
+        """Whether a limit leaves no room: at 0 % or 100 %, or of an average count at 0, no finite price meets it."""
+        if self.event is not None:
+            none = self.bound == 0 and self.sense in ("at most", "exactly")
+            return none or (self.bound == 1 and self.sense in ("at least", "exactly"))
+        return isinstance(self.value, (Count, Occurrences)) and self.bound == 0 and self.sense != "at least"
 
 
 @dataclass(frozen=True, slots=True)

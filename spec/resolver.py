@@ -90,7 +90,7 @@ class _Made:
             policy=policy,
             version=version,
             levels=scope.levels,
-            regulators=tuple(self.regulators),
+            regulators=tuple(_priced(each, scope) for each in self.regulators),
             examples=tuple(self.examples),
             exceptions=tuple(self.exceptions),
             tests=tuple(self.tests),
@@ -268,6 +268,13 @@ class _Force:
             for each in made.tests
         ]
         self.made.suites += [replace(each, name=prefix + each.name) for each in made.suites]
+
+
+def _priced(regulator: Regulator, scope: Scope) -> Regulator:
+    """A limit without a price of its own has that of its level, unless it leaves no room for one."""
+    if regulator.modality != "limit" or regulator.price is not None or regulator.is_hard_limit:
+        return regulator
+    return replace(regulator, price=scope.prices.get(regulator.level))
 
 
 def _includes(item: ast.Item) -> bool:

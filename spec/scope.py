@@ -120,7 +120,8 @@ class Scope:
     import that cannot be used; the reason has been recorded then.
 
     `declared` are all named declarations of the file. `imports` are the scopes of imported files by alias (and by their
-    full name where there is no alias); None is one that cannot be used. `origin` is the name of an imported policy,
+    full name where there is no alias); None is one that cannot be used. `prices` are what limits of a level may cost at
+    most, in nats for each unit of what they limit. `origin` is the name of an imported policy,
     empty for the main file. `outer` is set for a rule template that is being applied: it is the scope of the
     template's file, and `parameters` here also hold the arguments.
     """
@@ -133,6 +134,7 @@ class Scope:
     imports: Mapping[str, Scope | None] = field(default_factory=lambda: _NOTHING)
     concepts: Mapping[str, Concept] = field(default_factory=lambda: _NOTHING)
     suites: Mapping[str, Suite] = field(default_factory=lambda: _NOTHING)
+    prices: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
     origin: str = ""
     outer: Scope | None = None
 

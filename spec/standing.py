@@ -33,6 +33,16 @@ def rank_of(level: ast.Name | None, scope: Scope, messages: Messages) -> str:
     return level.text
 
 
+def price_of(price: ast.Price | ast.LevelPrice, messages: Messages) -> float:
+    """The most that a limit may cost, in nats for each unit of what it limits. Raises Unresolved (P209)."""
+    note = "nats: with `price at most 3`, what counts against the limit becomes at most e^3 = 20 times less likely"
+    if price.value.percent:
+        raise messages.failure("P209", "a price is a number of nats, not a share", price.span, notes=(note,))
+    if price.value.amount <= 0:
+        raise messages.failure("P209", "a price is a positive number of nats", price.span, notes=(note,))
+    return float(price.value.amount)
+
+
 def condition_of(clauses: Iterable[ast.Clause], sentences: Sentences) -> BooleanExpression | None:
     """All of `when` and none of `unless`; None for always. Leaves out what has no meaning, with a diagnostic."""
     parts: list[BooleanExpression] = []

@@ -76,6 +76,13 @@ _INSTEAD = MappingProxyType(
         "`": ('write `"`', '"'),
     }
 )
+_PARTS_OF_LIMITS = MappingProxyType(
+    {
+        "where": "a limit is about some responses with `of responses where`, an average with `over responses where`",
+        "for": "a limit holds for the responses to each prompt with `for each prompt`",
+        "price": "a limit may cost so much with `price at most 3`, in nats",
+    }
+)
 
 
 def explain(failure: Failure, source: Source, tables: Tables) -> Diagnostic:
@@ -213,6 +220,8 @@ def _general(failure: Failure, source: Source, tables: Tables) -> Diagnostic:
         notes = ("a pattern stands between two `/` on one line and does not start with a blank (write `[ ]` for one)",)
     elif found.type in _NUMBERS and "AT_LEAST" in expected:
         notes = ("say `at least`, `at most` or `exactly` before the number",)
+    elif "MUST" in expected and failure.tokens and failure.tokens[-1].text in _PARTS_OF_LIMITS:
+        notes = (_PARTS_OF_LIMITS[failure.tokens[-1].text],)
     elif fix is None and "MUST" in expected and failure.tokens:
         fix = _meant_word(failure.tokens[-1], _SENTENCE_STARTS)
     message = f"expected {wanted}{after}, but found {_quoted(found.text)}"

@@ -9,16 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from types import MappingProxyType
-from typing import Any
 
 from bylaw.spec import ast
 from bylaw.spec.errors import Fix, Label
 from bylaw.spec.lalr import Handler, Token
 from bylaw.spec.source import Source, Span
+from bylaw.spec.transform_limits import LimitBuilder
 from bylaw.spec.transform_terms import (
     Children,
     Part,
-    TermBuilder,
     first,
     name_of,
     only,
@@ -82,7 +81,7 @@ def _names(node: Callable[[tuple[ast.Name, ...], Span], object]) -> Callable[[ob
     return handler
 
 
-class TreeBuilder(TermBuilder):
+class TreeBuilder(LimitBuilder):
     """All methods; one builder for each parse of a file."""
 
     def __init__(self, source: Source) -> None:
@@ -105,13 +104,6 @@ class TreeBuilder(TermBuilder):
             note = "only names of policies and facts, and names from imports, have dots"
             self.report("P014", f"the name of a {what} has no dots", Label(token.span), note, fix=fix)
         return name_of(token)
-
-    def _once(self, children: Children, kind: str, what: str) -> Any:
-        """Return an optional part that may stand once, and report a second one."""
-        found = [child for child in children if type(child) is Part and child.kind == kind]
-        if len(found) > 1:
-            self.report("P010", f"`{what}` is given twice", Label(found[1].value.span, "remove one of them"))
-        return found[0].value if found else None
 
     # ------------------------------------------------------------------------------------------------- clauses
 
@@ -195,28 +187,6 @@ class TreeBuilder(TermBuilder):
             fix=Fix("replace `and` by `or`", phrase.span, replacement),
         )
 
-    population = passed("population")
-
-    def suite(self, children: Children, span: Span) -> Part:
-        return Part("suite", children[0] if isinstance(children[0], ast.Text) else name_of(children[0]))
-
-    confidence = passed("confidence")
-
-    def _limit_parts(self, children: Children) -> tuple[Any, Any, Any]:
-        return (
-            self._once(children, "population", "of ..."),
-            self._once(children, "suite", "over suite"),
-            self._once(children, "confidence", "with confidence"),
-        )
-
-    def limit_rate(self, children: Children, span: Span) -> ast.LimitRate:
-        population, suite, confidence = self._limit_parts(children)
-        return ast.LimitRate(children[0], children[1], population, suite, confidence, span)
-
-    def limit_average(self, children: Children, span: Span) -> ast.LimitAverage:
-        population, suite, confidence = self._limit_parts(children)
-        return ast.LimitAverage(children[0], children[1], population, suite, confidence, span)
-
     def prefer_higher(self, children: Children, span: Span) -> ast.PreferHigher:
         return ast.PreferHigher(children[0], first(children, ast.Weight), span)
 
@@ -291,9 +261,14 @@ class TreeBuilder(TermBuilder):
         version, alias = part(children, "version"), part(children, "alias")
         return ast.ImportDecl((), is_include, name_of(children[1]), version, alias, bindings, span)
 
+    def ranked_level(self, children: Children, span: Span) -> tuple[ast.Name, ast.LevelPrice | None]:
+        name, price = self._declared(children[0], "level"), part(children, "price")
+        return name, None if price is None else ast.LevelPrice(name.text, price.value, price.span)
+
     def levels_decl(self, children: Children, span: Span) -> ast.LevelsDecl:
-        names = [self._declared(token, "level") for token in children if token.type == "NAME"]
-        return ast.LevelsDecl((), tuple(names), span)
+        ranked = only(children, tuple)
+        prices = tuple(price for _, price in ranked if price is not None)
+        return ast.LevelsDecl((), tuple(name for name, _ in ranked), prices, span)
 
     def type_ref(self, children: Children, span: Span) -> ast.TypeRef:
         return ast.TypeRef(name_of(children[0]), part(children, "element"), span)

@@ -569,18 +569,18 @@ def test_plugin(house: Path) -> None:
 
 # ----------------------------------------------------------------------------------------------- prompts of a run
 def test_a_run_takes_its_prompts_from_the_suites_of_the_policy(tmp_path: Path) -> None:
-    from bylaw.runtime.cli.run import _prompts
+    from bylaw.runtime.cli.sampling import prompts_or_exit
 
     beside = tmp_path / "prompts.jsonl"
     beside.write_text('{"prompt": "beside"}\n', encoding="utf-8")
     suites = 'suite a = ["one", "two"]\nsuite b = ["two", "three"]\n'
     rule = 'rule r at user { limit response contains "x" to at most 5% over suite a }'
-    read, name, digest = _prompts(compiled(suites + rule), None, beside)
+    read, name, digest = prompts_or_exit(compiled(suites + rule), None, beside)
     assert [trace.text("prompt") for trace in read.traces] == ["one", "two", "three"]
     assert (name, len(digest)) == ("suite a, b", 64)
-    read, name, _ = _prompts(compiled(suites + rule), str(beside), beside)
+    read, name, _ = prompts_or_exit(compiled(suites + rule), str(beside), beside)
     assert ([trace.text("prompt") for trace in read.traces], name) == (["beside"], str(beside))
-    read, _, _ = _prompts(compiled('rule r at user { must contain "x" }'), None, beside)
+    read, _, _ = prompts_or_exit(compiled('rule r at user { must contain "x" }'), None, beside)
     assert [trace.text("prompt") for trace in read.traces] == ["beside"]
 
 

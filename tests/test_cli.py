@@ -283,7 +283,7 @@ def _failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     [
         ("runtime.enforcement", "EnforcementError", ("it is so", "no_damn"), 1),
         ("runtime.enforcement", "EnforcementError", ("it is so",), 1),
-        ("runtime.calibration", "TooFewSamples", ("it is so", ("rare",)), 1),
+        ("runtime.calibration.problem", "TooFewSamples", ("it is so", ("rare",)), 1),
         ("compiler.factors", "Infeasible", (("no_damn",),), 1),
         ("runtime.twist", "TwistError", ("it is so",), 1),
         ("runtime.decoders.interface", "DecodeError", ("it is so",), 1),

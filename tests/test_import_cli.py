@@ -28,7 +28,7 @@ def written(folder: Path, text: str = GOOD, name: str = "in.jsonl") -> Path:
 
 def test_help_says_what_each_kind_is() -> None:
     said = " ".join(call("--help").stdout.split())
-    assert kinds() == ("gitleaks", "ifeval", "model-spec", "promptfoo")
+    assert kinds() == ("gitleaks", "ifeval", "model-spec", "promptfoo", "rbr")
     for kind in kinds():
         assert f"{kind} {importer(kind).summary}" in said
     with pytest.raises(LookupError, match="`interface`"):

@@ -119,10 +119,78 @@ def test_features_cannot_show_more_than_the_laws() -> None:
     for divergence in DIVERGENCES.values():
         coarse = [np.log(np.bincount(cell, weights=np.exp(law))) for law in (log_q, log_p)]
         assert divergence.value(*coarse) <= divergence.value(log_q, log_p) + 1e-12
+        if divergence is not DIVERGENCES["total_variation"]:  # strictly convex: a ratio that varies in a cell is lost
+            assert divergence.value(*coarse) < divergence.value(log_q, log_p) - 0.01
         tilted = log_p + 0.3 * cell
         tilted -= np.log(np.exp(tilted).sum())
         marginal = np.log(np.bincount(cell, weights=np.exp(tilted)))
         assert divergence.value(marginal, coarse[1]) == pytest.approx(divergence.value(tilted, log_p), abs=EXACT)
+
+
+def test_two_printed_conjugates_are_wrong() -> None:
+    """ψ(t) = e^t gives KL − 1, and log(1 + e^t) makes the JS value +∞: why the table has others."""
+    log_q, log_p = pair_of_laws(6)
+    q, p, ratio = np.exp(log_q), np.exp(log_p), log_q - log_p
+    assert float(q @ ratio - p @ np.exp(ratio)) == pytest.approx(kl_divergence(log_q, log_p) - 1.0, abs=EXACT)
+    worth = [t - float(p @ np.logaddexp(0.0, np.full(9, t))) for t in (1.0, 100.0)]
+    assert worth[1] == pytest.approx(0.0, abs=1e-12)  # a constant witness already reaches 0 …
+    steep = [float(q @ (t * ratio) - p @ np.logaddexp(0.0, t * ratio)) for t in (1.0, 1e2, 1e4)]
+    assert steep[0] < steep[1] < steep[2]  # … and a steep one grows without end
+    assert steep[2] > 50.0 * steep[1] > 0.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_witness_price_and_slopes_in_the_log_ratio(name: str) -> None:
+    divergence = DIVERGENCES[name]
+    s = np.linspace(-3.0, 3.0, 13)
+    u = np.exp(s)
+    witness = divergence.witness_at(s)
+    np.testing.assert_allclose(divergence.conjugate(witness), divergence.price_at(s), atol=1e-12)
+    if name != "total_variation":
+        np.testing.assert_allclose(divergence.price_at(s), u * witness - divergence.generator(u), atol=1e-11)
+    step = 1e-5
+    for function, slope in (
+        (divergence.witness_at, divergence.witness_curvature),
+        (divergence.witness_curvature, divergence.witness_bend),
+    ):
+        away = s[np.abs(s) > 0.1]
+        found = (function(away + step) - function(away - step)) / (2.0 * step)
+        np.testing.assert_allclose(found, slope(away), rtol=1e-7, atol=1e-8)
+    slope = (divergence.generator(u * (1 + step)) - divergence.generator(u * (1 - step))) / (2.0 * step * u)
+    off = np.abs(s) > 0.1
+    np.testing.assert_allclose(slope[off], witness[off], rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_small_and_large_divergences_keep_their_digits(name: str) -> None:
+    """Q within 1e-9 of P: half the Fisher information per f″(1), not rounding; and e^±1000 does not overflow."""
+    divergence = DIVERGENCES[name]
+    log_p = np.log([0.3, 0.7])
+    small = np.array([1e-9, -1e-9 * 0.3 / 0.7])
+    log_q = log_p + np.log1p(small)
+    second = {"chi_squared": 2.0, "squared_hellinger": 0.5, "twice_jensen_shannon": 0.5}.get(name, 1.0)
+    expected = 0.5 * second * float(np.exp(log_p) @ small**2)
+    if name == "total_variation":
+        expected = 0.5 * float(np.exp(log_p) @ np.abs(small))
+    assert divergence.value(log_q, log_p) == pytest.approx(expected, rel=1e-5)
+    apart = np.array([0.0, -1000.0]), np.array([-1000.0, 0.0])
+    expected_apart = {
+        "kl": 1000.0, "reverse_kl": 1000.0, "chi_squared": np.inf, "squared_hellinger": 2.0,
+        "twice_jensen_shannon": 2.0 * np.log(2.0), "total_variation": 1.0,
+    }  # fmt: skip
+    assert divergence.value(*apart) == pytest.approx(expected_apart[name])
+
+
+def test_witnesses_where_one_law_has_no_mass() -> None:
+    with np.errstate(divide="ignore"):
+        log_q, log_p = np.log([0.5, 0.5, 0.0]), np.log([0.5, 0.0, 0.5])
+    hellinger = DIVERGENCES["squared_hellinger"]
+    best = np.array([0.0, 1.0, -1e9])  # the ends of the slope: 1 at infinity, −∞ at zero
+    assert hellinger.variational(best, log_q, log_p) == pytest.approx(hellinger.value(log_q, log_p), abs=1e-8)
+    assert hellinger.variational(np.array([0.0, 1.5, 0.0]), log_q, log_p) == -np.inf
+    assert hellinger.variational(np.array([1.0, 0.0, 0.0]), log_q, log_p) == -np.inf
+    assert KL.variational(np.array([0.0, 700.0, -np.inf]), log_q, log_p) > 300.0  # KL is infinite, so is the bound
+    assert np.isfinite(DIVERGENCES["reverse_kl"].value(np.array([0.0, -800.0]), np.array([-1e3, 0.0])))
 
 
 def test_refusals() -> None:

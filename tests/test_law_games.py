@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from itertools import pairwise, product
-from math import inf
+from math import comb, inf
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
+from bylaw.compiler.law.equilibria import solve_game
 from bylaw.compiler.law.games import (
     GameCase,
     censorship,
     equilibrium,
+    exact_flag_probability,
     flag_probability,
     flag_probability_gaussian,
     game_table,
+    kolmogorov_distance,
     phishing,
+    score_law,
 )
 from bylaw.compiler.law.gibbs import entropy, kl_divergence
 
@@ -119,6 +126,116 @@ def test_both_tables_against_high_precision() -> None:
         np.testing.assert_allclose(found, expected[2:], rtol=1e-11)
 
 
+def decimal_row(case: GameCase, strength: str, positions: int) -> list[Decimal]:
+    """Law, utility, entropy, KL, value and flag probability by the definitions, in decimals with 60 digits.
+
+    Nothing of the package is used but the case's numbers: the flag probability is a sum over the counts of classes.
+    """
+    weight = Decimal(strength)
+    reference = [Decimal(str(value)) for value in case.reference]
+    utility = [Decimal(str(value)) for value in case.utility]
+    mass = [((weight * p.ln() + u) / (1 + weight)).exp() for p, u in zip(reference, utility, strict=True)]
+    z = sum(mass)
+    q = [value / z for value in mass]
+    mean = sum(a * b for a, b in zip(q, utility, strict=True))
+    spread = -sum(a * a.ln() for a in q)
+    kl = sum(a * (a / b).ln() for a, b in zip(q, reference, strict=True))
+    flagged = Decimal(0)
+    for second in range(positions + 1):
+        for third in range(positions + 1 - second):
+            if second * case.score[1] + third * case.score[2] >= case.threshold * positions:
+                ways = comb(positions, second) * comb(positions - second, third)
+                flagged += ways * q[0] ** (positions - second - third) * q[1] ** second * q[2] ** third
+    return [*q, mean, spread, kl, (1 + weight) * z.ln(), flagged]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_figure_against_an_independent_computation(case: GameCase) -> None:
+    """Twelve digits of every figure of both tables, from the definitions in 60-digit decimals."""
+    with localcontext() as context:
+        context.prec = 60
+        for row, strength in zip(game_table(case), ("0", "0.5", "1", "2", "5", "10"), strict=True):
+            expected = [float(value) for value in decimal_row(case, strength, 100)]
+            found = [*row.probabilities, row.utility, row.entropy, row.kl, row.value, row.flag_probability]
+            np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_closed_form_is_the_solved_equilibrium(case: GameCase) -> None:
+    for row in game_table(case):
+        solved = solve_game(case.utility, np.log(case.reference), row.strength)
+        np.testing.assert_allclose(np.exp(solved.log_q), row.probabilities, atol=1e-12)
+        assert solved.value == pytest.approx(row.value, abs=1e-12)
+
+
+def brute_exact(case: GameCase, law: list[Fraction], positions: int) -> Fraction:
+    total = Fraction(0)
+    for response in product(range(len(law)), repeat=positions):
+        if sum((case.score[c] for c in response), Fraction(0)) >= case.threshold * positions:
+            weight = Fraction(1)
+            for c in response:
+                weight *= law[c]
+            total += weight
+    return total
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_rational_laws_give_rational_flag_probabilities(case: GameCase) -> None:
+    law = [Fraction(str(value)) for value in case.reference]
+    for positions in (1, 2, 5):
+        assert exact_flag_probability(case, law, positions) == brute_exact(case, law, positions)
+    for positions in (1, 4, 20, 100):
+        exact = exact_flag_probability(case, law, positions)
+        # far in the tail too: the floats keep their relative accuracy
+        assert flag_probability(case, np.log(case.reference), positions) == pytest.approx(float(exact), rel=1e-12)
+
+
+def test_fractions_decide_ties_exactly() -> None:
+    """P(exactly on the threshold) is inside for ≥, and moving the threshold by any amount takes it out."""
+    case = censorship()
+    law = [Fraction(1, 2), Fraction(1, 3), Fraction(1, 6)]
+    above = replace(case, threshold=case.threshold + Fraction(1, 10**12))
+    tie = exact_flag_probability(case, law, 4) - exact_flag_probability(above, law, 4)
+    # total 1 of 4 positions: four times 1/4, or once 1 and three times 0
+    assert tie == law[1] ** 4 + 4 * law[2] * law[0] ** 3
+    assert score_law(case, np.log([float(p) for p in law]), 4).probability[4] == pytest.approx(float(tie), rel=1e-14)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_kolmogorov_distance_against_brute_force(case: GameCase) -> None:
+    """The supremum over a fine grid with both sides of every step comes up to it, never above."""
+    log_q = equilibrium(case, 1.0)
+    score = np.array([float(value) for value in case.score])
+    for positions in (1, 3, 5):
+        totals: dict[Fraction, float] = {}
+        for response in product(range(3), repeat=positions):
+            total = sum((case.score[c] for c in response), Fraction(0))
+            totals[total] = totals.get(total, 0.0) + float(np.exp(sum(log_q[c] for c in response)))
+        mean = float(np.exp(log_q) @ score)
+        deviation = float(np.sqrt(positions * (np.exp(log_q) @ (score - mean) ** 2)))
+        where = np.array([float(total) for total in totals])
+        mass = np.array(list(totals.values()))
+        grid = np.concatenate([where, where - 1e-12, np.linspace(-1.0, positions + 1.0, 2001)])
+        upto = np.array([mass[where <= x].sum() for x in grid])
+        apart = np.abs(upto - norm.cdf(grid, positions * mean, deviation)).max()
+        assert kolmogorov_distance(case, log_q, positions) == pytest.approx(apart, abs=1e-9)
+
+
+def test_kolmogorov_distance_falls_as_the_central_limit_theorem_says() -> None:
+    """Berry-Esseen: distance · √L stays below 0.4748 · ρ/σ³ and tends to a constant for lattice scores."""
+    for case in CASES:
+        log_q = equilibrium(case, 2.0)
+        probability, score = np.exp(log_q), np.array([float(value) for value in case.score])
+        mean = float(probability @ score)
+        sigma = float(np.sqrt(probability @ (score - mean) ** 2))
+        limit = 0.4748 * float(probability @ np.abs(score - mean) ** 3) / sigma**3
+        scaled = [kolmogorov_distance(case, log_q, length) * np.sqrt(length) for length in (50, 200, 800)]
+        assert max(scaled) <= limit
+        assert scaled[2] == pytest.approx(scaled[1], rel=0.02)
+    certain = GameCase("sure", ("a",), (1.0,), (0.0,), (Fraction(1),), Fraction(1))
+    assert kolmogorov_distance(certain, np.zeros(1), 5) == 0.0
+
+
 def test_degenerate_law_and_refusals() -> None:
     case = censorship()
     with np.errstate(divide="ignore"):
@@ -129,5 +246,7 @@ def test_degenerate_law_and_refusals() -> None:
         equilibrium(case, -1.0)
     with pytest.raises(ValueError, match="position"):
         flag_probability(case, certain, 0)
+    with pytest.raises(ValueError, match="exactly one"):
+        exact_flag_probability(case, [Fraction(1, 2), Fraction(1, 3), Fraction(1, 7)], 3)
     with pytest.raises(ValueError, match="one length"):
         GameCase("bad", ("a",), (1.0,), (0.0, 0.0), (Fraction(0),), Fraction(0))

@@ -1,21 +1,21 @@
-"""KL per rule: Shapley shares against brute force over permutations, sums, errors, and agreement with the exact law."""
+"""KL per rule: Shapley shares against brute force, the path integral against its definition, errors by simulation."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import permutations as all_orders
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
 
+from bylaw.compiler.law.dual import solve_dual
 from bylaw.compiler.law.gibbs import ExactLaw
+from bylaw.compiler.law.interactions import interactions, redundant_budgets, vacuous_ceiling
 from bylaw.compiler.law.numerics import EmptySupport
-from bylaw.compiler.law.prices import (
-    PricedPrompt,
-    balance_log_ratio,
-    interaction_matrix,
-    shapley,
-    total_kl,
-)
+from bylaw.compiler.law.path_prices import _one_prompt, attribute, integrate, path_integral
+from bylaw.compiler.law.prices import Attribution, PricedPrompt, balance_log_ratio, shapley, total_kl
+from bylaw.compiler.law.samples import Population, PromptSamples
 from tinymodels import TabularModel
 
 
@@ -55,8 +55,8 @@ def brute_shapley(prompts: list[PricedPrompt], terms: int) -> np.ndarray:
 def test_shapley_equals_brute_force_over_orders(terms: int) -> None:
     prompts = random_prompts(np.random.default_rng(terms), 3, 50, terms)
     found = shapley(prompts)
-    assert found.exact
-    assert found.coalitions == 2**terms
+    assert found.approximation_error.max() == 0.0
+    assert found.evaluations == 2**terms
     np.testing.assert_allclose(found.shares, brute_shapley(prompts, terms), atol=1e-12)
     assert found.shares.sum() == pytest.approx(found.total.value, abs=1e-14)
     assert found.total.value == pytest.approx(brute_value(prompts, tuple(range(terms))), abs=1e-12)
@@ -104,47 +104,132 @@ def test_exact_space_reproduces_the_exact_law() -> None:
     assert total_kl([prompt]).value == pytest.approx(law.kl_to_base(), abs=1e-10)
     oriented = np.column_stack([reward, -features[:, 0]])
     np.testing.assert_allclose(
-        interaction_matrix([prompt], [oriented]), law.covariance(oriented), rtol=1e-9, atol=1e-12
+        interactions([prompt], [oriented]).covariance, law.covariance(oriented), rtol=1e-9, atol=1e-12
     )
-    default = interaction_matrix([prompt])
+    default = interactions([prompt]).covariance
     assert (default[0] == 0.0).all()  # the hard rule is constant under the law
     np.testing.assert_allclose(default[1:, 1:], law.covariance(factors[:, 1:]), rtol=1e-9, atol=1e-12)
 
 
-def test_tension_is_negative() -> None:
-    """A wish for length and a cap on a word that comes with length pull against each other."""
-    rng = np.random.default_rng(0)
-    length = rng.normal(size=4000)
-    word = length + 0.3 * rng.normal(size=4000)
-    prompt = PricedPrompt(np.zeros(4000), np.column_stack([0.5 * length, -0.4 * word]))
-    assert interaction_matrix([prompt])[0, 1] < 0.0
+def by_definition(prompt: PricedPrompt) -> np.ndarray:
+    """The shares of the path integral by scipy's quadrature over the two paths, straight from their definitions."""
+    base = np.exp(prompt.log_base_ratio)
+    base /= base.sum()
+    forbidden = np.isneginf(prompt.log_factors)
+    broken = forbidden.sum(axis=1)
+    finite = np.where(forbidden, 0.0, prompt.log_factors)
+    total = finite.sum(axis=1)
+
+    def hard(u: float, rule: int) -> float:
+        weight = base * np.exp(-u * broken)
+        return float(weight @ forbidden[:, rule] / weight.sum())
+
+    def soft(t: float, rule: int) -> float:
+        weight = np.where(broken == 0, base * np.exp(t * (total - total.max())), 0.0)
+        weight /= weight.sum()
+        return t * float(weight @ (finite[:, rule] * total) - (weight @ finite[:, rule]) * (weight @ total))
+
+    options = {"epsabs": 1e-12, "epsrel": 1e-12, "limit": 400}
+    return np.array(
+        [
+            quad(hard, 0.0, np.inf, args=(rule,), **options)[0] + quad(soft, 0.0, 1.0, args=(rule,), **options)[0]
+            for rule in range(finite.shape[1])
+        ]
+    )
 
 
-def test_permutations_beyond_the_exact_range(monkeypatch: pytest.MonkeyPatch) -> None:
-    prompts = random_prompts(np.random.default_rng(5), 2, 60, 8)
-    exact = shapley(prompts)
-    monkeypatch.setattr("bylaw.compiler.law.prices.EXACT_TERMS", 4)
-    drawn = shapley(prompts, permutations=300, seed=1)
-    assert not drawn.exact
-    assert drawn.shares.sum() == pytest.approx(exact.total.value, abs=1e-14)
-    assert (drawn.permutation_error > 0.0).all()
-    # Eight standardised errors: the largest is beyond 4 with probability below 0.1 %.
-    assert (np.abs(drawn.shares - exact.shares) <= 4.0 * drawn.permutation_error + 1e-12).all()
-    np.testing.assert_allclose(drawn.standard_error, exact.standard_error, rtol=0.2)
-    again = shapley(prompts, permutations=300, seed=1)
-    assert np.array_equal(drawn.shares, again.shares)
+@pytest.mark.parametrize("seed", range(6))
+def test_the_path_integral_is_its_definition(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    prompts = random_prompts(rng, 2, 40, 5)
+    factors = prompts[1].log_factors.copy()
+    factors[rng.random(40) < 0.2, 3] = -np.inf  # a second hard rule, which is soft where it holds
+    factors[0] = 0.1
+    prompts[1] = PricedPrompt(prompts[1].log_base_ratio, factors)
+    found = path_integral(prompts)
+    np.testing.assert_allclose(found.prompt_shares, [by_definition(prompt) for prompt in prompts], atol=1e-9)
+    assert found.shares.sum() == pytest.approx(found.total.value, abs=1e-14)
+    assert found.total.value == pytest.approx(brute_value(prompts, tuple(range(5))), abs=1e-12)
+    assert found.approximation_error.max() < 1e-8
+    np.testing.assert_allclose(found.alone, shapley(prompts).alone, atol=1e-12)
+    np.testing.assert_allclose(found.last, shapley(prompts).last, atol=1e-12)
 
 
-def test_thirteen_terms_use_permutations() -> None:
-    found = shapley(random_prompts(np.random.default_rng(6), 2, 40, 13), permutations=30)
-    assert not found.exact
+def test_the_path_agrees_with_shapley_for_independent_rules() -> None:
+    """Two hard rules and three soft ones, all independent: both methods give each rule what it costs alone."""
+    coins = np.array(np.meshgrid(*[[0.0, 1.0]] * 5, indexing="ij")).reshape(5, -1).T
+    chance = np.array([0.2, 0.01, 0.5, 0.3, 0.7])
+    log_p0 = (coins * np.log(chance) + (1 - coins) * np.log1p(-chance)).sum(axis=1)
+    factors = np.where(coins == 1.0, [-np.inf, -np.inf, -1.5, 2.0, -0.1], 0.0)
+    prompt = PricedPrompt(log_p0, factors)
+    found, expected = path_integral([prompt]), shapley([prompt])
+    np.testing.assert_allclose(found.shares, expected.shares, atol=1e-9)
+    np.testing.assert_allclose(found.shares, found.alone, atol=1e-9)
+    np.testing.assert_allclose(found.shares[:2], -np.log1p(-chance[:2]), atol=1e-9)
+    # A copied hard rule costs nothing more, and both pay half; so do copied soft rules of half the weight.
+    twice = path_integral([PricedPrompt(log_p0, np.column_stack([factors[:, 0], factors[:, 0]]))])
+    np.testing.assert_allclose(twice.shares, [-0.5 * np.log(0.8)] * 2, atol=1e-9)
+    halves = path_integral([PricedPrompt(log_p0, np.column_stack([0.5 * factors[:, 2]] * 2))])
+    np.testing.assert_allclose(halves.shares, [0.5 * found.shares[2]] * 2, atol=1e-9)
+
+
+def test_the_path_at_its_extremes() -> None:
+    """Hard rules that leave 1e-9 of the base law, factors of thousands of nats, and rules that change nothing."""
+    chance = np.array([1.0 - 1e-9, 0.5e-9, 0.5e-9])
+    factors = np.array([[-np.inf, -np.inf, 3.0], [0.0, 0.0, 3.0], [0.0, 0.0, 3.0]])
+    found = path_integral([PricedPrompt(np.log(chance), factors)])
+    np.testing.assert_allclose(found.shares, [-0.5 * np.log(1e-9)] * 2 + [0.0], atol=1e-7)
+    rng = np.random.default_rng(12)
+    steep = rng.normal(0.0, 0.5, (40, 3))
+    steep[:20, 0] -= 2000.0
+    steep[20:, 1] -= 3000.0
+    found = path_integral([PricedPrompt(np.zeros(40), steep)])
+    assert found.total.value == pytest.approx(brute_value([PricedPrompt(np.zeros(40), steep)], (0, 1, 2)), abs=1e-9)
+    assert found.approximation_error.max() < 1e-6
+    same = path_integral([PricedPrompt(np.zeros(9), np.full((9, 2), -700.0))])
+    assert np.abs(same.shares).max() < 1e-12
+
+
+def test_what_a_sample_moves() -> None:
+    """The influence of every sample on every share against a difference in its weight, and their sums on the total."""
+    prompt = random_prompts(np.random.default_rng(13), 1, 12, 3)[0]
+    found = _one_prompt(prompt)
+    step = 1e-4
+    for sample in range(12):
+        moved = [
+            _one_prompt(PricedPrompt(prompt.log_base_ratio + sign * step * np.eye(12)[sample], prompt.log_factors))
+            for sign in (1, -1)
+        ]
+        # The weight of a sample moves by the exponential of what its logarithm does.
+        slope = (moved[0].shares - moved[1].shares) / (2 * step)
+        np.testing.assert_allclose(found.influence[sample], slope, atol=1e-8)
+    whole = path_integral([prompt])
+    assert np.sqrt(np.square(found.influence.sum(axis=1)).sum()) == pytest.approx(whole.total.standard_error, rel=1e-9)
+
+
+def test_thirteen_terms_take_the_path() -> None:
+    twelve, thirteen = (random_prompts(np.random.default_rng(6), 2, 40, terms) for terms in (12, 13))
+    assert attribute(twelve).method == "Shapley value over all sets of rules"
+    found = attribute(thirteen)
+    assert found.method == "path integral from the base law"
     assert found.shares.sum() == pytest.approx(found.total.value, abs=1e-13)
+    with pytest.raises(ValueError, match="13 terms"):
+        shapley(thirteen)
 
 
-def test_estimates_from_pooled_samples_and_their_errors() -> None:
+def test_integrate() -> None:
+    value, error, nodes, weights = integrate(lambda t: np.stack([np.exp(t), 1.0 / (1e-6 + t), np.sqrt(t)]), 3)
+    exact = [np.e - 1.0, np.log1p(1e6), 2.0 / 3.0]
+    np.testing.assert_allclose(value, exact, atol=1e-9)
+    assert (np.abs(value - exact) <= error + 1e-14).all()
+    assert weights @ np.exp(nodes) == pytest.approx(np.e - 1.0, abs=1e-13)
+
+
+@pytest.mark.parametrize("method", [shapley, path_integral])
+def test_estimates_from_pooled_samples_and_their_errors(method: Callable[..., Attribution]) -> None:
     """Samples pooled from p0 and a masked proposal with balance weights: KL and shares against the exact values.
 
-    300 seeded repetitions: each standard error must match the actual spread within 20 %, and the mean error must be
+    200 seeded repetitions: each standard error must match the actual spread within 20 %, and the mean error must be
     within 4 standard errors of the mean plus the O(1/N) bias of self-normalisation.
     """
     model = TabularModel(max_tokens=3, seed=9)
@@ -157,12 +242,12 @@ def test_estimates_from_pooled_samples_and_their_errors() -> None:
             np.array([-0.7 * t.count(b"a") for t in text]),
         ]
     )
-    exact = shapley([PricedPrompt(log_p0, factors)])
+    exact = method([PricedPrompt(log_p0, factors)])
     log_q = log_p0 + np.array([0.8 * t.endswith(b".") for t in text])
     log_q -= np.log(np.exp(log_q).sum())
     rng = np.random.default_rng(10)
     shares, errors, totals = [], [], []
-    for _ in range(300):
+    for _ in range(200):
         picks = np.concatenate(
             [
                 rng.choice(log_p0.size, 500, p=np.exp(log_p0) / np.exp(log_p0).sum()),
@@ -170,16 +255,16 @@ def test_estimates_from_pooled_samples_and_their_errors() -> None:
             ]
         )
         ratio = balance_log_ratio(log_p0[picks], log_q[picks], 500, 300)
-        found = shapley([PricedPrompt(ratio, factors[picks])])
+        found = method([PricedPrompt(ratio, factors[picks])])
         shares.append(found.shares)
         errors.append(found.standard_error)
         low, high = found.total.interval
         totals.append(low <= exact.total.value <= high)
     spread = np.std(shares, axis=0)
     np.testing.assert_allclose(np.mean(errors, axis=0), spread, rtol=0.2)
-    np.testing.assert_allclose(np.mean(shares, axis=0), exact.shares, atol=float(4 * spread.max() / 300**0.5 + 2e-3))
-    # Binomial(300, .95) leaves [.91, .98] with probability below 0.6 %.
-    assert 0.91 <= np.mean(totals) <= 0.98
+    np.testing.assert_allclose(np.mean(shares, axis=0), exact.shares, atol=float(4 * spread.max() / 200**0.5 + 2e-3))
+    # Binomial(200, .95) leaves [.9, .985] with probability below 0.6 %.
+    assert 0.9 <= np.mean(totals) <= 0.985
 
 
 def test_balance_ratio() -> None:
@@ -203,3 +288,87 @@ def test_no_terms_and_refusals() -> None:
         PricedPrompt([0.0], [[np.inf]])
     with pytest.raises(ValueError, match="number of terms"):
         total_kl([PricedPrompt([0.0], [[0.0]]), PricedPrompt([0.0], [[0.0, 0.0]])])
+
+
+# ------------------------------------------------------------------------------------------------------ interactions
+def test_tension_is_only_said_beyond_its_error() -> None:
+    """A wish for length and a cap on a word that comes with length pull against each other; unrelated rules do not."""
+    rng = np.random.default_rng(0)
+    length = rng.normal(size=4000)
+    word = length + 0.3 * rng.normal(size=4000)
+    aside = rng.normal(size=(4000, 2))
+    found = interactions([PricedPrompt(np.zeros(4000), np.column_stack([0.5 * length, -0.4 * word, 0.1 * aside]))])
+    assert found.told_apart() == found.tensions() == ((0, 1),)
+    assert found.correlation[0, 1] < -0.9
+    np.testing.assert_allclose(np.diag(found.correlation), 1.0)
+    np.testing.assert_allclose(np.diag(found.correlation_error), 0.0, atol=1e-9)
+    with pytest.raises(ValueError, match="false alarm"):
+        found.tensions(0.0)
+
+
+def test_false_alarms_are_as_stated() -> None:
+    """300 seeded sets of 6 unrelated rules, weighted: some pair is told apart in about 5 % of them.
+
+    Binomial(300, .05) is above 29 with probability below 0.1 %.
+    """
+    rng = np.random.default_rng(20)
+    alarms = 0
+    for _ in range(300):
+        prompts = [PricedPrompt(rng.normal(0.0, 0.3, 400), 0.05 * rng.normal(size=(400, 6))) for _ in range(2)]
+        alarms += bool(interactions(prompts).told_apart())
+    assert alarms <= 29
+
+
+def test_errors_of_interactions() -> None:
+    """200 seeded simulations: stated errors of covariances and correlations are their spreads within 25 %."""
+    rng = np.random.default_rng(21)
+    features = rng.normal(size=(30, 3)) @ np.array([[1.0, 0.6, 0.0], [0.0, 1.0, -0.4], [0.0, 0.0, 1.0]])
+    factors = features * [0.3, -0.2, 0.5]
+    chances = rng.dirichlet(np.ones(30))
+    found = []
+    for _ in range(200):
+        picks = [rng.choice(30, 500, p=chances) for _ in range(2)]
+        found.append(
+            interactions([PricedPrompt(np.zeros(500), factors[p]) for p in picks], [features[p] for p in picks])
+        )
+    for value, error in (("covariance", "covariance_error"), ("correlation", "correlation_error")):
+        spread = np.std([getattr(each, value) for each in found], axis=0)
+        stated = np.mean([getattr(each, error) for each in found], axis=0)
+        off = ~np.eye(3, dtype=bool) if value == "correlation" else np.ones((3, 3), dtype=bool)
+        np.testing.assert_allclose(stated[off], spread[off], rtol=0.25)
+    exact = interactions([PricedPrompt(np.log(chances), factors)], [features])
+    np.testing.assert_allclose(np.mean([each.correlation for each in found], axis=0), exact.correlation, atol=0.02)
+
+
+def test_redundant_budgets() -> None:
+    rng = np.random.default_rng(22)
+    population = Population([PromptSamples(np.zeros(2000), rng.random((2000, 3)))])
+    base = population.moments(np.zeros(3))
+    error = float(np.sqrt(base.mean_variance[2, 2]))
+    bounds = [0.3, 0.9, float(base.mean[2]) + 0.3 * error]
+    first, second = redundant_budgets(solve_dual(population, bounds, ["at most"] * 3))
+    assert (first.index, first.is_certain) == (1, True)
+    assert (second.index, second.is_certain) == (2, False)
+    assert second.ceiling > 0.0
+
+
+def test_the_ceiling_of_what_never_happened() -> None:
+    assert vacuous_ceiling([60]) == pytest.approx(1.0 - 0.05 ** (1 / 60))
+    assert vacuous_ceiling([300]) == pytest.approx(3.0 / 300, rel=0.01)
+    assert vacuous_ceiling([10] * 30) == pytest.approx(vacuous_ceiling([300]))
+    assert vacuous_ceiling([0, 10]) == 1.0
+    assert vacuous_ceiling([0, 10], [0.0, 1.0]) == pytest.approx(vacuous_ceiling([10]))
+    # Whatever the rates of two unequal prompts, a mean above the ceiling would have shown itself in 95 % of samples.
+    draws, weights = np.array([20, 70]), np.array([0.3, 0.7])
+    ceiling = vacuous_ceiling(draws.tolist(), weights)
+    for share in np.linspace(0.0, 1.0, 21):
+        rates = np.array([share * ceiling / 0.3, (1.0 - share) * ceiling / 0.7])
+        if rates.max() <= 1.0:
+            assert np.prod((1.0 - rates) ** draws) <= 0.05 + 1e-12
+    for wrong in ([], [-1]):
+        with pytest.raises(ValueError, match="draws"):
+            vacuous_ceiling(wrong)
+    with pytest.raises(ValueError, match="prompt_weight"):
+        vacuous_ceiling([3], [0.0])
+    with pytest.raises(ValueError, match="confidence"):
+        vacuous_ceiling([3], confidence=1.0)

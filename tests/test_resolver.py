@@ -32,7 +32,7 @@ CODES_HERE = [
     c
     for c in CODES
     if (c[1] in "1345" and c not in IN_SEVERAL_FILES and c not in PROVED)
-    or c in ("P204", "P205", "P206", "P207", "P208")
+    or c in ("P204", "P205", "P206", "P207", "P208", "P209", "P210")
 ]
 RESPONSE = MessageText("response")
 

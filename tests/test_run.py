@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from tinylanguage import Quiet, Tiny
 
 from bylaw.compiler.evaluate import TermScore, evaluate, evaluate_term
 from bylaw.compiler.law.dual import solve_dual
 from bylaw.compiler.law.samples import Population, PromptSamples
 from bylaw.compiler.pipeline import Compiled, compile_source
-from bylaw.runtime.calibration import BudgetInfeasible
+from bylaw.runtime.calibration.problem import BudgetInfeasible
 from bylaw.runtime.enforcement import EnforcementError
-from bylaw.runtime.models.interface import Vocabulary
 from bylaw.runtime.record import RunRecord
 from bylaw.runtime.run import RunSettings, run_policy
 from bylaw.spec.source import Source
@@ -36,54 +33,6 @@ rule little at user { prefer lower number of characters in response weight 0.2 }
 rule seldom at user { limit response contains "aa" to at most 2% of responses }
 rule asked at user { when prompt contains "long" should contain "dd" weight 2 }
 """
-
-
-@dataclass(frozen=True)
-class TinySession:
-    model: TabularModel
-    prefixes: list[tuple[int, ...]]
-
-    def log_probs(self) -> NDArray[np.float64]:
-        return self.model.next_log_probs(self.prefixes)
-
-    def advance(self, tokens: NDArray[np.int64]) -> None:
-        self.prefixes[:] = [(*prefix, int(token)) for prefix, token in zip(self.prefixes, tokens, strict=True)]
-
-    def select(self, indices: NDArray[np.int64]) -> None:
-        self.prefixes[:] = [self.prefixes[int(index)] for index in indices]
-
-
-@dataclass(frozen=True)
-class Tiny:
-    """The tabular model as a language model whose answers do not depend on the prompt."""
-
-    table: TabularModel
-    name: str = "tiny"
-    digest: str = "0" * 64
-
-    @cached_property
-    def vocabulary(self) -> Vocabulary:
-        pieces = tuple(piece or None for piece in self.table.vocabulary)
-        return Vocabulary(pieces, frozenset({self.table.eos_id}))
-
-    def encode_chat(self, messages: Sequence[object]) -> tuple[int, ...]:
-        return (0,)
-
-    def session(self, prompts: Sequence[tuple[int, ...]]) -> TinySession:
-        return TinySession(self.table, [() for _ in prompts])
-
-
-class Quiet:
-    """Stages that nobody watches; can interrupt when a stage is reached."""
-
-    def __init__(self, interrupt_at: str = "") -> None:
-        self.interrupt_at = interrupt_at
-
-    def stage(self, name: str, total: int) -> None:
-        if self.interrupt_at and name.startswith(self.interrupt_at):
-            raise KeyboardInterrupt
-
-    def progress(self, done: int, total: int) -> None: ...
 
 
 def compiled(text: str) -> Compiled:
@@ -311,6 +260,33 @@ def test_what_is_rare_but_possible_is_found(model: Tiny) -> None:
     assert found.check is not None
     assert found.check.budgets[0].status != "missed"
     assert found.check.budgets[0].rate > 0.1
+
+
+def test_limits_on_each_prompt_and_among_some_answers(model: Tiny) -> None:
+    """Each of the four prompts keeps the first limit by itself, one answer in ten among those with "d" has "c"."""
+    other = Tiny(model.table, others=(TabularModel(letters=b"abcd1", max_tokens=MAX_TOKENS, seed=6),))
+    text = (
+        'rule each at user { limit response contains "a" to at most 10% for each prompt }\n'
+        'rule part at user { limit response contains "c" to at most 10% of responses where response contains "d" }'
+    )
+    traces = [Trace((Message("user", f"prompt {number}"),), {}, f"p{number}") for number in range(2)]
+    found = run_policy(compiled(text), traces, "prompts", other, SETTINGS, Quiet())
+    assert found.calibration is not None
+    assert found.check is not None
+    assert found.regulated is not None
+    each, part = found.calibration.budgets
+    # The two prompts need multipliers of their own, and the rates are those of the bounds.
+    assert each.multiplier_interval.high - each.multiplier_interval.low > 0.2
+    assert each.multiplier_interval.low < each.multiplier < each.multiplier_interval.high
+    for budget, checked in zip(found.calibration.budgets, found.check.budgets, strict=True):
+        assert budget.base_rate > 0.15
+        assert budget.rate == pytest.approx(0.1, rel=0.05)
+        assert (budget.status, checked.status) == ("binding", "met within its error")
+        assert checked.rate == pytest.approx(0.1, abs=0.03)
+    program = compiled(text).require()
+    assert found.price is not None
+    assert {term.term for term in found.price.terms} == {term.id for term in program.terms}
+    assert part.multiplier > 0.5
 
 
 def test_few_particles_leave_a_budget_undetermined(model: Tiny) -> None:

@@ -29,6 +29,7 @@ def terms_key(terms: Iterable[RewardTerm]) -> Hashable:
             term.sense == "at least",
             meaning(term.condition),
             meaning(term.holds),
+            meaning(term.among),
             meaning(term.own),
             _why(term),
         )

@@ -35,7 +35,7 @@ class Clause:
         if term.holds is None:
             raise ValueError(f"`{term.id}` is neither kept nor broken")
         condition = term.own if own and term.waivers else term.condition
-        parts = conjuncts(condition)
+        parts = (*conjuncts(condition), *conjuncts(term.among))
         answered = conjunction(tuple(part for part in parts if reads_response(part)))
         kept = negate(term.holds) if term.kind == "budget" and term.sense != "at least" else term.holds
         if answered is not None:
@@ -44,7 +44,7 @@ class Clause:
         if own and term.waivers:
             term = RewardTerm(
                 term.id, term.rule, term.kind, term.level, term.extent,
-                condition=condition, holds=term.holds, weight=term.weight, sense=term.sense,
+                condition=condition, holds=term.holds, weight=term.weight, sense=term.sense, among=term.among,
             )  # fmt: skip
         return Clause(term, where, kept, (meaning(where), meaning(kept)))
 

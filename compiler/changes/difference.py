@@ -135,6 +135,7 @@ def _terms(rule: str | None, version: Version) -> Hashable:
         (
             *(term.kind, term.level, meaning(term.condition), meaning(term.holds), meaning(term.value)),
             *(term.weight, term.sense, term.bound, term.confidence, term.suite, term.action, term.action_message),
+            *(meaning(term.among), term.each_prompt, term.price),
         )
         for term in version.program.terms
         if term.rule == rule
@@ -313,6 +314,8 @@ class _Comparison:
             return _quantity(one) == _quantity(other)
         clauses = Clause.of(one, own=True), Clause.of(other, own=True)
         # A rate is one of the answers that a limit is about.
+        if meaning(one.among) != meaning(other.among):
+            return False
         if one.kind == "budget" and not all(self.search.counts_wherever(a, b) for a, b in (clauses, clauses[::-1])):
             return False
         return all(self.search.ask(a, [b]).result == "nothing" for a, b in (clauses, clauses[::-1]))
@@ -320,7 +323,7 @@ class _Comparison:
 
 def _quantity(term: RewardTerm) -> Hashable:
     own = term.own if term.waivers else term.condition
-    return (meaning(own), meaning(term.value), meaning(term.holds))
+    return (meaning(own), meaning(term.value), meaning(term.holds), meaning(term.among))
 
 
 def _overall(direction: Direction, answers: Sequence[Answer]) -> Overall:

@@ -28,8 +28,8 @@ def rules_of(policy: RegulatorSet) -> dict[str, tuple[Regulator, ...]]:
 
 def sentence_key(each: Regulator) -> Hashable:
     """What a sentence means, apart from its rule's name and level."""
-    said = (each.condition, each.obligation, each.value, each.event)
-    numbers = (each.weight, each.sense, each.bound, each.confidence, each.suite)
+    said = (each.condition, each.obligation, each.value, each.event, each.among)
+    numbers = (each.weight, each.sense, each.bound, each.confidence, each.suite, each.each_prompt, each.price)
     return (each.modality, tuple(meaning(part) for part in said), numbers)
 
 

@@ -45,6 +45,9 @@ def rule_changes(
 
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
 _NAMES = {"title": "title", "because": "reason"}
+_SHARE = " in at least "
+_SAID = ("obligation", "value", "event", "among")
+"""What a sentence says, apart from its numbers."""
 
 
 def is_equal(pair: RulePair, renamed: Renamed) -> bool:
@@ -186,7 +189,7 @@ def _same_content(one: Regulator, other: Regulator) -> bool:
     """Whether two sentences say the same, apart from what the concepts in them are."""
     if one.modality.endswith("not") != other.modality.endswith("not") and one.obligation and other.obligation:
         return False
-    parts = ((one.obligation, other.obligation), (one.value, other.value), (one.event, other.event))
+    parts = [(getattr(one, name), getattr(other, name)) for name in _SAID]
     return all(same(*pair) or same(*map(without_concepts, pair)) for pair in parts)
 
 
@@ -195,9 +198,7 @@ def concept_pairs(pair: RulePair) -> Iterator[tuple[Concept, Concept]]:
     if not pair.old or not pair.new:
         return
     for one, other in matched_sentences(pair)[0]:
-        for before, after in (
-            *((getattr(one, name), getattr(other, name)) for name in ("obligation", "value", "event", "condition")),
-        ):
+        for before, after in (*((getattr(one, name), getattr(other, name)) for name in (*_SAID, "condition")),):
             if before is not None and after is not None and same(without_concepts(before), without_concepts(after)):
                 yield from zip(concepts_in(before), concepts_in(after), strict=True)
 
@@ -213,8 +214,12 @@ def _what_that_means(before: str, after: str) -> str:
 
 def _limit(one: Regulator, other: Regulator, tell: _Teller) -> Iterator[Change]:
     before, after = _bound(one), _bound(other)
-    if before != after:
-        yield tell("limit", f"{before} -> {after}", True, before, after, (one, other))
+    if before == after:
+        return
+    said = tell.old.sentence(one.extent), tell.new.sentence(other.extent)
+    if said[0] != said[1] and all(_SHARE in each for each in said):  # the bound is what is left of the share
+        before, after = said
+    yield tell("limit", narrowed(before, after), True, before, after, (one, other))
 
 
 def _bound(limit: Regulator) -> str:
@@ -223,7 +228,9 @@ def _bound(limit: Regulator) -> str:
         bound = bound[:-1].rstrip("0").rstrip(".") + " %"
     confidence = "" if limit.confidence is None else f", confidence {limit.confidence:g}"
     suite = "" if limit.suite is None else f", over suite `{limit.suite}`"
-    return f"{limit.sense} {bound}{confidence}{suite}"
+    each_prompt = ", for each prompt" if limit.each_prompt else ""
+    price = "" if limit.price is None else f", price at most {limit.price:g}"
+    return f"{limit.sense} {bound}{confidence}{suite}{each_prompt}{price}"
 
 
 # ------------------------------------------------------------------------------------------------- around sentences

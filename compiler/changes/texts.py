@@ -301,7 +301,7 @@ def _weigh(broken: Clause, kept: Sequence[Clause], text: str) -> None:
 
 def why_not_decided(term: RewardTerm) -> str:
     """Why automata cannot speak of a term."""
-    parts = [part for part in (term.condition, term.holds) if part is not None and reads_response(part)]
+    parts = [part for part in (term.condition, term.among, term.holds) if part is not None and reads_response(part)]
     if any(reads_context(part) for part in parts):
         return "what it asks of the answer depends on the rest of the conversation"
     return why_not_regular(term)

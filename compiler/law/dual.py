@@ -1,36 +1,39 @@
-"""Multipliers of population budgets: Newton's method on the dual, with intervals, LAW.md §2.
+"""Multipliers of budgets, over the population or of each prompt, with intervals and verdicts, LAW.md §2.
 
     min over μ of  φ(μ) = mean_x log Ẑ_x(μ) + μ·b,     ∇φ = b − E_μ f,     ∇²φ = mean_x Cov_{x,μ}(f)
 
 subject to the sign that each sense fixes (at most: μ ≥ 0, at least: μ ≤ 0, exactly: free) and an optional elastic box
-|μ_j| ≤ ρ_j. φ is convex and smooth. Sources: Bertsekas 1982 (projected Newton with an active set), Levenberg damping
-for singular covariances, Shapiro's sample-average approximation for the sandwich H⁻¹SH⁻¹. Prompts are a fixed suite:
-S holds the Monte-Carlo error within prompts only.
+|μ_j| ≤ ρ_j. φ is convex and smooth. The search comes first: where it ends with a curvature that sees every direction,
+that proves that the budgets can hold; elsewhere linear programmes decide. Prompts are a fixed suite: intervals hold the
+Monte-Carlo error within prompts only. Sources: see ``dual_newton``, ``dual_intervals`` and ``feasibility``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from bylaw.compiler.law.dual_intervals import own_intervals, shared_intervals
+from bylaw.compiler.law.dual_newton import Solved, minimise, quasi_newton
+from bylaw.compiler.law.dual_problem import Dense, Problem
 from bylaw.compiler.law.feasibility import (
     Certificate,
     Sense,
-    achievable_range,
     checked_budgets,
     conflict_among,
     hard_budgets,
     infeasibility,
 )
 from bylaw.compiler.law.numerics import NORMAL_95, BoolArray, FloatArray, LowEffectiveSampleSize, as_vector
-from bylaw.compiler.law.samples import Moments, Population
+from bylaw.compiler.law.samples import Moments, Population, row_moments
 
 __all__ = ["Certificate", "DualSolution", "Sense", "Status", "hard_budgets", "infeasibility", "solve_dual"]
 
+Method: TypeAlias = Literal["auto", "newton", "lbfgs"]
 Status: TypeAlias = Literal[
     "met",  # μ = 0: the budget holds for free (or is redundant given the others)
     "binding",  # the bound is attained with a multiplier strictly inside its limits
@@ -42,11 +45,9 @@ Status: TypeAlias = Literal[
 
 DEFAULT_ESS_FLOOR = 100.0
 
-_ITERATIONS = 500
-_RETRIES = 60
-_ARMIJO = 1e-4
-_SAFE_PIVOT = 1e-11
-_SINGULAR = 1e-10  # relative eigenvalue of the scaled covariance below which a direction has no information
+MOST_FOR_NEWTON = 64  # shared multipliers; beyond, L-BFGS-B
+_NEAR_ZERO = 4.0  # features up to so many scales from zero lose no digits by being left as they are
+_FLAT = 1e-7  # scaled variance below which a direction is left to the linear programmes
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,8 @@ class DualSolution:
         mu_interval: [J, 2] 95 %. Interior: the sandwich interval clipped to the sign and box. At an active limit: from
             the limit to where the multiplier would lie (upper end, one-sided) were it freed together with the interior
             ones; zero width when the slack exceeds its Monte-Carlo error. A direction without information is infinite.
+            For what never fired: up to the multiplier that a rate of ``never_fired_ceiling`` would need, infinite where
+            the samples are weighted (of another proposal).
         rate, rate_interval: [J], [J, 2] E_{p*} f and its 95 % Monte-Carlo interval.
         rate_bias: [J] first-order self-normalisation bias of ``rate``; compare with the interval's half-width.
         base_rate, base_rate_interval: the same under μ = 0 (hard and soft rules only).
@@ -69,6 +72,13 @@ class DualSolution:
         converged, iterations, gradient_norm: gradient_norm is the largest projected slope in scaled units.
         ess, ess_min, base_ess: pooled and worst-prompt effective sample size at μ, and pooled at μ = 0.
         certificate: why there is no law, None when there is one.
+        prompt_mu, prompt_mu_interval: [X, J], [X, J, 2] what acts on each prompt: its own μ_x for a budget of each
+            prompt, the shared μ otherwise. For a budget of each prompt ``mu`` is the π-weighted mean of μ_x (the price
+            of moving its bound in all prompts at once), ``slack`` the least over prompts, and ``status`` the gravest.
+        each_prompt: [J] which budgets hold for every prompt.
+        never_fired: [J] the feature is 0 on every sample of positive weight: vacuous on the sample.
+        never_fired_ceiling: [J] for these the 95 % upper bound 3/N_eff on their rate under the law that the samples
+            were drawn from (rule of three, for features within [0, 1]), NaN for the others.
     """
 
     mu: FloatArray
@@ -91,51 +101,11 @@ class DualSolution:
     ess_min: float
     base_ess: float
     certificate: Certificate | None
-
-
-@dataclass(frozen=True, eq=False)
-class _Problem:
-    """The dual in scaled units ν_j = μ_j s_j, so that one tolerance fits token counts and rates alike."""
-
-    population: Population
-    bounds: FloatArray
-    scale: FloatArray
-    limits: tuple[FloatArray, FloatArray]
-    idle: BoolArray  # [J] constant within every prompt and on its bound: a slope there would be rounding
-
-    def value(self, point: FloatArray) -> float:
-        mu = point / self.scale
-        log_z, _ = self.population.normalised(mu)
-        return float(self.population.weights @ log_z + mu @ self.bounds)
-
-    def slope(self, point: FloatArray) -> tuple[FloatArray, FloatArray, Moments]:
-        moments = self.population.moments(point / self.scale)
-        gradient = np.where(self.idle, 0.0, (self.bounds - moments.mean) / self.scale)
-        return gradient, moments.covariance / np.outer(self.scale, self.scale), moments
-
-    def multipliers(self, point: FloatArray) -> FloatArray:
-        """μ = ν/s, landing exactly on a limit when ν does."""
-        low, high = self.limits
-        result: FloatArray = np.where(
-            point <= self.lower, low, np.where(point >= self.upper, high, np.clip(point / self.scale, low, high))
-        )
-        return result
-
-    @property
-    def lower(self) -> FloatArray:
-        return self.limits[0] * self.scale
-
-    @property
-    def upper(self) -> FloatArray:
-        return self.limits[1] * self.scale
-
-    def project(self, point: FloatArray) -> FloatArray:
-        return np.clip(point, self.lower, self.upper)
-
-    def held(self, point: FloatArray, gradient: FloatArray) -> BoolArray:
-        """[J] bool: at a limit with the slope pressing against it."""
-        result: BoolArray = ((point <= self.lower) & (gradient >= 0.0)) | ((point >= self.upper) & (gradient <= 0.0))
-        return result
+    prompt_mu: FloatArray
+    prompt_mu_interval: FloatArray
+    each_prompt: tuple[bool, ...]
+    never_fired: tuple[bool, ...]
+    never_fired_ceiling: FloatArray
 
 
 def solve_dual(
@@ -145,8 +115,11 @@ def solve_dual(
     box: npt.ArrayLike | None = None,
     tolerance: float = 1e-9,
     ess_floor: float = DEFAULT_ESS_FLOOR,
+    each_prompt: Sequence[bool] | None = None,
+    is_rate: Sequence[bool] | None = None,
+    method: Method = "auto",
 ) -> DualSolution:
-    """Solve for one multiplier per budget over the whole population.
+    """Solve for the multipliers of J budgets.
 
     Args:
         population: X prompts with J features.
@@ -155,162 +128,227 @@ def solve_dual(
         box: [J] ρ_j ≥ 0, the elastic price per unit of slack (inf: not elastic); None means no box.
         tolerance: on the projected gradient, relative to the largest |f_j − b_j| of each feature.
         ess_floor: refuse when the pooled effective sample size under the solved law, less what the normalisation of
-            each prompt uses up (``Moments.freedom``), is below this.
+            each prompt uses up (``Moments.freedom``), is below this; with budgets of each prompt, the worst prompt's.
+        each_prompt: [J] True where a budget holds for every prompt by its own multiplier μ_x, instead of on average
+            over the population by one multiplier; None means never.
+        is_rate: [J] True where the feature is a share: bounds outside [0, 1] are then refused.
+        method: "newton", "lbfgs" (L-BFGS-B), or "auto": Newton up to 64 shared multipliers.
 
     Raises:
-        ValueError: shapes, senses or box do not fit.
+        ValueError: shapes, senses, box, method or a rate's bound do not fit, or a prompt of weight 0 has own budgets.
         LowEffectiveSampleSize: the solved law rests on too few samples to be stated.
     """
-    vector, kinds = checked_budgets(population, bounds, senses)
+    vector, kinds = checked_budgets(population, bounds, senses, is_rate)
     limits = np.full(vector.size, np.inf) if box is None else as_vector(box, "box")
     if limits.shape != vector.shape or (limits < 0).any():
         raise ValueError(f"box must be {vector.size} nonnegative numbers")
-    base = population.moments(np.zeros(vector.size))
-    rigid = tuple(int(index) for index in np.flatnonzero(np.isinf(limits)))
-    certificate = conflict_among(population, vector, kinds, rigid)
-    if certificate is not None:
-        return _no_law(vector, base, certificate, certificate.conflict, "infeasible on the sampled support")
-    hard = hard_budgets(population, vector, kinds, rigid)
-    if hard:
-        empty = Certificate(np.zeros(vector.size), 0.0, (), population.size)
-        return _no_law(vector, base, empty, hard, "hard rule")
-    problem = _scaled(population, vector, kinds, limits)
-    point, iterations = _minimise(problem, tolerance)
-    return _solution(problem, kinds, base, point, iterations, tolerance, ess_floor)
+    each = _checked_each(population, each_prompt, vector.size)
+    if method not in get_args(Method):
+        raise ValueError(f"unknown method {method!r}, expected one of {list(get_args(Method))}")
+    problem = _scaled(population, vector, kinds, limits, each)
+    start = np.zeros(problem.idle.size)
+    quasi = method == "lbfgs" or (method == "auto" and problem.shared.size > MOST_FOR_NEWTON)
+    search = quasi_newton if quasi else minimise
+    solved = search(problem, start, tolerance, _lowest_value(problem, limits))
+    rigid = np.isinf(limits)
+    # A curvature that sees every direction proves that a law of full support meets the budgets; else ask the LP.
+    open_ones = (problem.flat(rigid) > 0.0) & problem.varies
+    proven = _sees(solved, open_ones)
+    if not proven and solved.state.stationarity < solved.curvature_slope:
+        solved = replace(solved, curvature=solved.state.curvature(), curvature_slope=solved.state.stationarity)
+        proven = _sees(solved, open_ones)
+    if solved.state.stationarity > tolerance or not proven:
+        members = tuple(int(index) for index in np.flatnonzero(rigid))
+        certificate = conflict_among(population, vector, kinds, members, each)
+        if certificate is not None:
+            return _no_law(
+                vector, population, certificate, certificate.conflict, "infeasible on the sampled support", problem
+            )
+        hard = hard_budgets(population, vector, kinds, members, each)
+        if hard:
+            empty = Certificate(np.zeros(vector.size), 0.0, (), population.size)
+            return _no_law(vector, population, empty, hard, "hard rule", problem)
+    return _solution(population, kinds, solved, tolerance, ess_floor)
 
 
-def _scaled(population: Population, bounds: FloatArray, senses: Sequence[Sense], limits: FloatArray) -> _Problem:
-    largest = np.abs(population.features - bounds).max(axis=0, initial=0.0)
+def _sees(solved: Solved, members: BoolArray) -> bool:
+    """Whether the curvature certainly sees every direction over ``members`` [U], in spite of the slope it was taken at."""
+    least = max(_FLAT, 8.0 * solved.state.problem.scale.size * solved.curvature_slope)
+    return solved.curvature.exceeds(least, members)
+
+
+def _checked_each(population: Population, each_prompt: Sequence[bool] | None, budgets: int) -> BoolArray:
+    each = np.zeros(budgets, dtype=np.bool_) if each_prompt is None else np.array(each_prompt, dtype=np.bool_)
+    if each.shape != (budgets,):
+        raise ValueError(f"each_prompt must be {budgets} booleans")
+    unweighted = np.flatnonzero(population.weights <= 0.0)
+    if each.any() and unweighted.size:
+        raise ValueError(
+            f"prompt(s) {unweighted.tolist()} have weight 0: a budget of each prompt needs positive weights; "
+            "leave these prompts out or give them weight"
+        )
+    return each
+
+
+def _scaled(
+    population: Population, bounds: FloatArray, senses: Sequence[Sense], limits: FloatArray, each: BoolArray
+) -> Problem:
+    rows, share = population.rows, population.weights
+    low, high = rows.extremes
+    largest = np.maximum(np.abs(low - bounds[:, None]), np.abs(high - bounds[:, None])).max(axis=1)
     scale = np.where(largest > 0.0, largest, 1.0)
-    low, high = achievable_range(population)
-    idle = np.maximum(np.abs(low - bounds), np.abs(high - bounds)) <= 1e-12 * np.maximum(scale, np.abs(bounds))
+    smallest = 1e-12 * np.maximum(scale, np.abs(bounds))
+    farthest = np.maximum(np.abs(low @ share - bounds), np.abs(high @ share - bounds))
+    own_farthest = np.maximum(np.abs(low - bounds[:, None]), np.abs(high - bounds[:, None]))[each].T
+    idle = np.concatenate([(farthest <= smallest)[~each], (own_farthest <= smallest[each]).ravel()])
+    spread = high - low > smallest[:, None]
+    varies = np.concatenate([spread[~each].any(axis=1), spread[each].T.ravel()])
     lower = np.array([0.0 if sense == "at most" else -limit for sense, limit in zip(senses, limits, strict=True)])
     upper = np.array([0.0 if sense == "at least" else limit for sense, limit in zip(senses, limits, strict=True)])
-    return _Problem(population, bounds, scale, (lower, upper), idle)
+    plain = not each.any() and bool((np.maximum(np.abs(low), np.abs(high)).max(axis=1) <= _NEAR_ZERO * scale).all())
+    zero, one = np.zeros(bounds.size), np.ones(bounds.size)
+    kept, offset, unit = (rows, bounds, scale) if plain else (rows.standardised(bounds, scale), zero, one)
+    return Problem(kept, share, bounds, scale, (lower, upper), each, idle, varies, offset, unit)
 
 
-def _minimise(problem: _Problem, tolerance: float) -> tuple[FloatArray, int]:
-    """Projected Newton in scaled units from ν = 0: (ν [J], iterations).
-
-    Where the law rests on few samples φ is nearly piecewise linear and pure Newton steps overshoot. The Levenberg term
-    then works as a trust region: raised until Armijo's condition holds, lowered while the quadratic model is good.
-    """
-    point = problem.project(np.zeros(problem.bounds.size))
-    value, damping = problem.value(point), 0.0
-    for iteration in range(_ITERATIONS):
-        gradient, hessian, _ = problem.slope(point)
-        if _stationarity(problem, point, gradient) <= tolerance:
-            return point, iteration
-        free = ~(problem.held(point, gradient) | problem.idle)
-        curvature = hessian[np.ix_(free, free)]
-        smallest = max(1e-8 * float(np.diag(curvature).max(initial=0.0)), 1e-14)
-        for _ in range(_RETRIES):
-            trial = point.copy()
-            trial[free] += _newton_step(curvature + damping * np.eye(len(curvature)), gradient[free])
-            trial = problem.project(trial)
-            reached = _acceptable(problem, point, value, gradient, trial)
-            if reached is not None:
-                break
-            damping = max(10.0 * damping, smallest)
-        else:
-            return point, iteration
-        move = trial - point
-        promised = -float(gradient @ move + 0.5 * move @ hessian @ move)
-        gain = (value - reached) / promised if promised > 1e-12 * max(1.0, abs(value)) else 1.0
-        if gain > 0.7:
-            damping = 0.1 * damping if damping > smallest else 0.0
-        elif gain < 0.25:
-            damping = max(4.0 * damping, smallest)
-        point, value = trial, reached
-    return point, _ITERATIONS
-
-
-def _acceptable(
-    problem: _Problem, point: FloatArray, value: float, gradient: FloatArray, trial: FloatArray
-) -> float | None:
-    """φ(trial) if it satisfies Armijo's condition along the projected step, None otherwise."""
-    predicted = float(gradient @ (trial - point))
-    if predicted >= 0.0:
-        return None
-    noise = 8.0 * np.finfo(np.float64).eps * max(1.0, abs(value))
-    reached = problem.value(trial)
-    if reached <= value + _ARMIJO * predicted and value - reached > noise:
-        return reached
-    # Near the optimum the decrease drowns in rounding; then the slope itself must shrink.
-    if abs(reached - value) <= noise:
-        before = _stationarity(problem, point, gradient)
-        after = _stationarity(problem, trial, problem.slope(trial)[0])
-        return reached if after < before else None
-    return None
-
-
-def _stationarity(problem: _Problem, point: FloatArray, gradient: FloatArray) -> float:
-    """‖ν − P(ν − ∇)‖∞: zero exactly at the solution."""
-    return float(np.abs(point - problem.project(point - gradient)).max(initial=0.0))
-
-
-def _newton_step(hessian: FloatArray, gradient: FloatArray) -> FloatArray:
-    """−(H + εD)⁻¹ g, D = diag H, with the smallest ε that makes the correlation matrix safely positive definite."""
-    # A feature without spread has no curvature: the floor gives it a long step, which the box or its sign cuts short.
-    deviation = np.sqrt(np.maximum(np.diag(hessian), 1e-14))
-    correlation = hessian / np.outer(deviation, deviation)
-    extra = 0.0
-    while extra < 1e6:
-        try:
-            factor = np.linalg.cholesky(correlation + extra * np.eye(gradient.size))
-            if np.square(np.diag(factor)).min(initial=1.0) > _SAFE_PIVOT:
-                half = np.linalg.solve(factor, -gradient / deviation)
-                result: FloatArray = np.linalg.solve(factor.T, half) / deviation
-                return result
-        except np.linalg.LinAlgError:
-            pass
-        extra = max(10.0 * extra, 10.0 * _SAFE_PIVOT)
-    return -gradient
+def _lowest_value(problem: Problem, limits: FloatArray) -> float:
+    """φ cannot fall below this (nats) if the rigid budgets can hold: φ(μ) ≥ −KL(q‖p₀) − Σ ρ_j s_j for such a law q."""
+    rows = problem.rows
+    lightest = np.minimum.reduceat(rows.log_weight, rows.starts) - rows.log_sizes
+    elastic = np.isfinite(limits)
+    return float(problem.share @ lightest - limits[elastic] @ problem.scale[elastic]) - 1.0
 
 
 def _solution(
-    problem: _Problem,
+    population: Population,
     senses: Sequence[Sense],
-    base: Moments,
-    point: FloatArray,
-    iterations: int,
+    solved: Solved,
     tolerance: float,
     ess_floor: float,
 ) -> DualSolution:
-    gradient, _, moments = problem.slope(point)
-    if moments.freedom < ess_floor:
-        raise LowEffectiveSampleSize(moments.freedom, ess_floor)
-    population, mu = problem.population, problem.multipliers(point)
-    gradient_norm = _stationarity(problem, point, gradient)
-    slack = np.array(
-        [
-            {"at most": b - rate, "at least": rate - b, "exactly": -abs(rate - b)}[sense]
-            for sense, rate, b in zip(senses, moments.mean, problem.bounds, strict=True)
-        ]
-    )
-    log_z = float(population.weights @ moments.log_z)
+    base, state, curvature, problem = population.base, solved.state, solved.curvature, solved.state.problem
+    known = curvature.matrix * np.outer(problem.scale, problem.scale) if isinstance(curvature, Dense) else None
+    if problem.rows is population.rows:
+        law = state.log_z, state.weight, state.means
+        tilt = None if problem.rows.single else state.tilt
+        moments = row_moments(population.rows, population.weights, tilt, known, law)
+    else:
+        tilt = state.tilt + _offset(problem, state.point)
+        moments = row_moments(population.rows, population.weights, tilt, known)
+    _refuse_few_samples(moments, ess_floor, bool(problem.own.size))
+    mu = problem.multipliers(state.point)
+    mean_mu = population.weights @ mu if problem.own.size else mu[0]
+    own_interval, interval = _multiplier_intervals(population, senses, solved, moments)
+    rate = np.where(problem.each, moments.prompt_mean, moments.mean)
+    room = rate - problem.bounds
+    for index, sense in enumerate(senses):
+        room[:, index] = _room(sense, room[:, index])
+    log_z = population.weights @ moments.log_z
+    never = _silent(population).all(axis=1)
     return DualSolution(
-        mu=mu,
-        mu_interval=_multiplier_intervals(problem, point, gradient, moments),
+        mu=mean_mu,
+        mu_interval=_around(interval, mean_mu),
         rate=moments.mean,
         rate_interval=_interval(moments.mean, moments.mean_variance),
         rate_bias=moments.bias,
         base_rate=base.mean,
         base_rate_interval=_interval(base.mean, base.mean_variance),
         prompt_rate=moments.prompt_mean,
-        slack=slack,
-        status=_statuses(problem, point, slack, tolerance),
-        log_z=log_z,
-        dual_value=log_z + float(mu @ problem.bounds),
-        budget_kl=float(population.weights @ (base.log_z - moments.log_z - moments.prompt_mean @ mu)),
-        converged=gradient_norm <= tolerance,
-        iterations=iterations,
-        gradient_norm=gradient_norm,
+        slack=room.min(axis=0),
+        status=_statuses(problem, state.point, room, tolerance),
+        log_z=float(log_z),
+        dual_value=float(log_z + population.weights @ (mu @ problem.bounds)),
+        budget_kl=float(
+            population.weights @ (base.log_z - moments.log_z - np.einsum("xj,xj->x", moments.prompt_mean, mu))
+        ),
+        converged=state.stationarity <= tolerance,
+        iterations=solved.iterations,
+        gradient_norm=state.stationarity,
         ess=moments.ess,
         ess_min=float(moments.prompt_ess.min()),
         base_ess=base.ess,
         certificate=None,
+        prompt_mu=mu,
+        prompt_mu_interval=_around(own_interval, mu),
+        each_prompt=tuple(bool(flag) for flag in problem.each),
+        never_fired=tuple(bool(flag) for flag in never),
+        never_fired_ceiling=_ceiling(never, base.ess),
     )
+
+
+def _offset(problem: Problem, point: FloatArray) -> FloatArray:
+    """[G] or [1] μ·b, by which the exponents μ·f of the rows exceed the scaled ones ν·c."""
+    return problem.rows.spread(problem.table(point) @ (problem.bounds / problem.scale))
+
+
+def _silent(population: Population) -> BoolArray:
+    """[J, X] whether a feature is 0 on every sample of a prompt."""
+    low, high = population.rows.extremes
+    result: BoolArray = (low == 0.0) & (high == 0.0)
+    return result
+
+
+def _refuse_few_samples(moments: Moments, floor: float, own: bool) -> None:
+    if moments.freedom < floor:
+        raise LowEffectiveSampleSize(moments.freedom, floor)
+    worst = float(moments.prompt_ess.min())
+    if own and worst < floor:
+        raise LowEffectiveSampleSize(worst, floor, int(np.argmin(moments.prompt_ess)))
+
+
+def _room(sense: Sense, excess: FloatArray) -> FloatArray:
+    return {"at most": -excess, "at least": excess, "exactly": -np.abs(excess)}[sense]
+
+
+def _multiplier_intervals(
+    population: Population, senses: Sequence[Sense], solved: Solved, moments: Moments
+) -> tuple[FloatArray, FloatArray]:
+    """([X, J, 2], [J, 2]): intervals of what acts on each prompt, and of the shared or mean multipliers."""
+    problem, base = solved.state.problem, population.base
+    plain = bool((np.abs(population.log_weight) <= 1e-12).all())  # drawn from the law without budgets itself
+    silent = _silent(population)
+    if isinstance(solved.curvature, Dense):
+        interval = shared_intervals(solved.state, moments)
+        interval = _with_unseen(interval, problem, senses, _ceiling(silent.all(axis=1), base.ess), plain)
+        return np.broadcast_to(interval, (problem.rows.prompts, *interval.shape)), interval
+    own, interval = own_intervals(solved.state, solved.curvature)
+    for prompt in range(problem.rows.prompts):
+        unseen = np.where(problem.each, silent[:, prompt], silent.all(axis=1))
+        sizes = np.where(problem.each, base.prompt_ess[prompt], base.ess)
+        wider = _with_unseen(own[prompt], problem, senses, _ceiling(unseen, sizes), plain)
+        with np.errstate(invalid="ignore"):
+            grown = np.where(wider[:, 1] > own[prompt, :, 1], wider[:, 1] - own[prompt, :, 1], 0.0)
+        interval[:, 1] += np.where(problem.each, problem.share[prompt], 1.0 if prompt == 0 else 0.0) * grown
+        own[prompt] = wider
+    return own, np.minimum(interval, problem.limits[1][:, None])
+
+
+def _with_unseen(
+    interval: FloatArray, problem: Problem, senses: Sequence[Sense], ceiling: FloatArray, plain: bool
+) -> FloatArray:
+    """[J, 2] with the upper ends for what never fired: the multiplier that its largest plausible rate would need.
+
+    Samples of the law without budgets bound that rate; others do not, for what was not drawn may weigh much.
+    """
+    result = interval.copy()
+    for index in np.flatnonzero(~np.isnan(ceiling)).tolist():
+        most, bound, limit = float(ceiling[index]), float(problem.bounds[index]), float(problem.limits[1][index])
+        if senses[index] == "at least" or (plain and bound >= most):
+            continue
+        known = plain and bound > 0.0 and most < 1.0
+        needed = np.log(most / bound) + np.log1p(-bound) - np.log1p(-most) if known else np.inf
+        result[index, 1] = min(max(result[index, 1], needed), limit)
+    return result
+
+
+def _around(interval: FloatArray, mu: FloatArray) -> FloatArray:
+    """The interval, which rounding on a limit may have left beside its multiplier."""
+    return np.stack([np.minimum(interval[..., 0], mu), np.maximum(interval[..., 1], mu)], axis=-1)
+
+
+def _ceiling(never: BoolArray, ess: FloatArray | float) -> FloatArray:
+    """[J] 95 % upper bound 3/N_eff on the rate of what never fired (Hanley and Lippman-Hand 1983), else NaN."""
+    return np.where(never, np.minimum(3.0 / ess, 1.0), np.nan)
 
 
 def _interval(mean: FloatArray, variance: FloatArray) -> FloatArray:
@@ -318,57 +356,27 @@ def _interval(mean: FloatArray, variance: FloatArray) -> FloatArray:
     return np.stack([mean - half_width, mean + half_width], axis=1)
 
 
-def _statuses(problem: _Problem, point: FloatArray, slack: FloatArray, tolerance: float) -> tuple[Status, ...]:
-    missed = slack < -tolerance * problem.scale
-    found: list[Status] = []
-    for index, value in enumerate(point):
-        if missed[index] and value in (problem.lower[index], problem.upper[index]):
-            found.append("saturated")
-        else:
-            found.append("met" if value == 0.0 else "binding")
-    return tuple(found)
-
-
-def _multiplier_intervals(problem: _Problem, point: FloatArray, gradient: FloatArray, moments: Moments) -> FloatArray:
-    """[J, 2] 95 % intervals for μ as documented at ``DualSolution.mu_interval``."""
-    scaled = np.outer(problem.scale, problem.scale)
-    hessian, middle = moments.covariance / scaled, moments.mean_variance / scaled
-    interior = np.flatnonzero((point > problem.lower) & (point < problem.upper))
-    result = np.stack([point, point], axis=1)
-    errors = _sandwich_errors(hessian, middle, interior)
-    result[interior, 0] -= NORMAL_95 * errors
-    result[interior, 1] += NORMAL_95 * errors
-    for index in np.setdiff1d(np.arange(point.size), interior):
-        together = np.append(interior, index)
-        block = hessian[np.ix_(together, together)]
-        if block[-1, -1] <= _SINGULAR:  # a constant feature: its budget holds or fails for certain
-            continue
-        shift = float((np.linalg.pinv(block, rcond=_SINGULAR, hermitian=True) @ -gradient[together])[-1])
-        error = NORMAL_95 * float(_sandwich_errors(hessian, middle, together)[-1])
-        result[index] = min(point[index], point[index] + shift - error), max(point[index], point[index] + shift + error)
-    low, high = problem.limits
-    return np.clip(result / problem.scale[:, None], low[:, None], high[:, None])
-
-
-def _sandwich_errors(hessian: FloatArray, middle: FloatArray, members: npt.NDArray[np.intp]) -> FloatArray:
-    """[K] standard errors √diag(H⁻¹SH⁻¹) of the K members; inf for those in a direction that H does not see."""
-    if members.size == 0:
-        return np.zeros(0)
-    block = hessian[np.ix_(members, members)]
-    values, vectors = np.linalg.eigh(block)
-    seen = values > _SINGULAR * max(float(values[-1]), np.finfo(np.float64).tiny)
-    inverse = (vectors[:, seen] / values[seen]) @ vectors[:, seen].T
-    errors = np.sqrt(np.maximum(np.diag(inverse @ middle[np.ix_(members, members)] @ inverse), 0.0))
-    blind = np.square(vectors[:, ~seen]).sum(axis=1) > 1e-8
-    errors[blind] = np.inf
-    return errors
+def _statuses(problem: Problem, point: FloatArray, room: FloatArray, tolerance: float) -> tuple[Status, ...]:
+    nu = problem.table(point)
+    at_limit = (nu == problem.table(problem.lower)) | (nu == problem.table(problem.upper))
+    saturated = ((room < -tolerance * problem.scale) & at_limit).any(axis=0)
+    bites = (nu != 0.0).any(axis=0)
+    return tuple(
+        "saturated" if full else "binding" if moved else "met" for full, moved in zip(saturated, bites, strict=True)
+    )
 
 
 def _no_law(
-    bounds: FloatArray, base: Moments, certificate: Certificate, members: tuple[int, ...], status: Status
+    bounds: FloatArray,
+    population: Population,
+    certificate: Certificate,
+    members: tuple[int, ...],
+    status: Status,
+    problem: Problem,
 ) -> DualSolution:
     """The answer when no finite multipliers exist: base rates, statuses and the certificate; the rest is NaN."""
-    nothing = np.full(bounds.size, np.nan)
+    nothing, base = np.full(bounds.size, np.nan), population.base
+    never = _silent(population).all(axis=1)
     statuses: list[Status] = [status if index in members else "undetermined" for index in range(bounds.size)]
     return DualSolution(
         mu=nothing,
@@ -391,4 +399,9 @@ def _no_law(
         ess_min=float("nan"),
         base_ess=base.ess,
         certificate=certificate,
+        prompt_mu=np.full(base.prompt_mean.shape, np.nan),
+        prompt_mu_interval=np.full((*base.prompt_mean.shape, 2), np.nan),
+        each_prompt=tuple(bool(flag) for flag in problem.each),
+        never_fired=tuple(bool(flag) for flag in never),
+        never_fired_ceiling=_ceiling(never, base.ess),
     )

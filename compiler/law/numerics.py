@@ -25,13 +25,15 @@ class EmptySupport(ValueError):
 class LowEffectiveSampleSize(RuntimeError):
     """Too few effective samples to state a multiplier or a rate; the remedy is a better proposal, not more trust."""
 
-    def __init__(self, ess: float, floor: float) -> None:
+    def __init__(self, ess: float, floor: float, prompt: int | None = None) -> None:
+        where = "" if prompt is None else f" of prompt {prompt}"
         super().__init__(
-            f"effective sample size {ess:.1f} is below the floor {floor:.1f}: move the proposal towards the law "
+            f"effective sample size {ess:.1f}{where} is below the floor {floor:.1f}: move the proposal towards the law "
             "(temper it, sample from the regulated decoder or the partly tuned model) or draw more samples"
         )
         self.ess = ess
         self.floor = floor
+        self.prompt = prompt
 
 
 def as_vector(values: npt.ArrayLike, name: str) -> FloatArray:

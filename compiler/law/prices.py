@@ -1,4 +1,4 @@
-"""What each rule costs: KL per rule as Shapley shares, and which rules pull against each other, LAW.md §2.
+"""What each rule costs: KL per rule as Shapley shares, LAW.md §2.
 
 Every term t of the law is a log factor L_t: 0 or −inf for a hard rule, w·r for a soft one, −μ·f for a budget. A
 coalition S of terms has the law p_S ∝ p0 · exp(Σ_{t∈S} L_t) and the value
@@ -7,8 +7,8 @@ coalition S of terms has the law p_S ∝ p0 · exp(Σ_{t∈S} L_t) and the value
 
 estimated on samples pooled from several proposals with weights p0/m for their mixture m (the balance heuristic). p0 is
 itself self-normalised on the sample, so that v(∅) = 0 exactly and v(S) ≥ 0 always. Sources: Veach and Guibas 1995
-(balance heuristic); Shapley 1953; the infinitesimal jackknife (Jaeckel 1972) for errors; antithetic permutations
-(Mitchell et al. 2022) beyond the exact range.
+(balance heuristic); Shapley 1953; the infinitesimal jackknife (Jaeckel 1972) for errors. Beyond ``EXACT_TERMS`` rules
+``path_prices`` divides the same total along a path.
 
 Errors are Monte-Carlo errors within prompts, prompts being a fixed suite, like everywhere in this package. v is a
 smooth function of the sample, so its influence function gives them without resampling and without a seed.
@@ -27,13 +27,12 @@ from bylaw.compiler.law.numerics import (
     BoolArray,
     EmptySupport,
     FloatArray,
-    IntArray,
     as_vector,
     log_sum_exp,
 )
 from bylaw.compiler.law.samples import Estimate
 
-EXACT_TERMS = 12  # 2^12 coalitions are quick; beyond, permutations are drawn
+EXACT_TERMS = 12  # 2^12 coalitions are quick
 _BLOCK = 256  # coalitions evaluated at once: bounds memory at N × 256 numbers
 
 
@@ -71,96 +70,92 @@ class Attribution:
     """KL paid per rule, in nats; ``shares`` sums exactly to ``total.value``.
 
     Attributes:
-        shares: [T] Shapley values; a negative share is possible only for a rule that undoes others.
+        shares: [T]; a negative share is possible only for a rule that undoes others.
         standard_error: [T] Monte-Carlo error of the shares from the finite sample (infinitesimal jackknife).
-        permutation_error: [T] extra error from drawing permutations; zero where every coalition was evaluated.
+        approximation_error: [T] bound on what the division itself adds: of a quadrature; zero where it is exact.
         prompt_error: [T] jackknife error over prompts, for readers who take the prompts as a random draw; NaN for one.
         prompt_shares: [X, T] the shares of each prompt.
         total: v(all terms), the KL of the law to the base model.
         alone: [T] v({t}), what the rule would cost if it were the only one.
         last: [T] v(all) − v(all but t), what dropping it would save.
-        coalitions: how many were evaluated. exact: whether that was all of them.
+        method: how the total was divided, in words. evaluations: of how many laws a prompt.
     """
 
     shares: FloatArray
     standard_error: FloatArray
-    permutation_error: FloatArray
+    approximation_error: FloatArray
     prompt_error: FloatArray
     prompt_shares: FloatArray
     total: Estimate
     alone: FloatArray
     last: FloatArray
-    coalitions: int
-    exact: bool
+    method: str
+    evaluations: int
 
 
-@dataclass(frozen=True, eq=False)
-class _Design:
-    """Which coalitions to evaluate, [K, T] bool, and how shares are read off their values, [K, T]."""
-
-    coalitions: BoolArray
-    coefficients: FloatArray
-    # [P, 2T, 3] per antithetic pair: (coalition before, coalition after, term that entered); P = 0 if exact.
-    steps: IntArray
-
-    def pair_shares(self, values: FloatArray) -> FloatArray:
-        """[P, T] the shares that each pair of permutations alone would give, from coalition values [K]."""
-        gains = 0.5 * (values[self.steps[..., 1]] - values[self.steps[..., 0]])
-        result = np.zeros((self.steps.shape[0], self.coalitions.shape[1]))
-        np.add.at(result, (np.arange(len(result))[:, None], self.steps[..., 2]), gains)
-        return result
-
-
-def shapley(
-    prompts: Sequence[PricedPrompt],
-    prompt_weight: npt.ArrayLike | None = None,
-    permutations: int = 200,
-    seed: int = 0,
-) -> Attribution:
-    """Divide KL(p*‖p0) among the T terms.
-
-    Exact over all 2^T coalitions for T ≤ 12. Beyond, ``permutations`` (rounded up to even, at least 4) random orders in
-    antithetic pairs from ``seed``: shares still sum exactly to the total, and ``permutation_error`` says how far they
-    may be from the exact ones.
+def shapley(prompts: Sequence[PricedPrompt], prompt_weight: npt.ArrayLike | None = None) -> Attribution:
+    """Divide KL(p*‖p0) among the T ≤ ``EXACT_TERMS`` terms by their Shapley values over all 2^T coalitions.
 
     Raises:
-        ValueError: no prompts, or prompts disagree on T.
+        ValueError: no prompts, prompts disagree on T, or T is too large: ``path_prices.attribute`` takes any number.
         EmptySupport: all terms together leave some prompt without a sample of positive weight.
     """
-    weights, terms = _checked(prompts, prompt_weight)
-    _require_support(prompts)
-    exact = terms <= EXACT_TERMS
-    design = _all_coalitions(terms) if exact else _random_orders(terms, max(permutations, 4), seed)
-    full = np.ones((1, terms), dtype=np.bool_)
-    fringe = np.concatenate([full, np.eye(terms, dtype=np.bool_), ~np.eye(terms, dtype=np.bool_)])
-    values = np.zeros((len(prompts), design.coalitions.shape[0]))
-    edges = np.zeros((len(prompts), fringe.shape[0]))
+    weights, terms = checked_prompts(prompts, prompt_weight)
+    if terms > EXACT_TERMS:
+        raise ValueError(f"{terms} terms have too many coalitions: at most {EXACT_TERMS}, or use the path integral")
+    coalitions, coefficients = all_coalitions(terms)
+    values = np.zeros((len(prompts), len(coalitions)))
     variance = np.zeros(terms)
     for row, prompt in enumerate(prompts):
-        quick = _all_coalition_values(prompt, design.coefficients) if exact else None
-        values[row], influence = (
-            _coalition_values(prompt, design.coalitions, design.coefficients) if quick is None else quick
-        )
-        edges[row] = _coalition_values(prompt, fringe, np.zeros((fringe.shape[0], 0)))[0]
+        quick = _all_coalition_values(prompt, coefficients)
+        values[row], influence = coalition_values(prompt, coalitions, coefficients) if quick is None else quick
         variance += weights[row] ** 2 * np.square(influence).sum(axis=0)
-    pooled, around = weights @ values, weights @ edges
-    shares = pooled @ design.coefficients
-    # The telescoping sums agree with v(all) up to rounding; the remainder goes where it is relatively smallest.
+    return attribution(
+        prompts,
+        prompt_weight,
+        prompt_shares=values @ coefficients,
+        variance=variance,
+        approximation_error=np.zeros(terms),
+        method="Shapley value over all sets of rules",
+        evaluations=len(coalitions),
+    )
+
+
+def attribution(
+    prompts: Sequence[PricedPrompt],
+    prompt_weight: npt.ArrayLike | None,
+    *,
+    prompt_shares: FloatArray,
+    variance: FloatArray,
+    approximation_error: FloatArray,
+    method: str,
+    evaluations: int,
+) -> Attribution:
+    """The shares [X, T] of each prompt, with the variances [T] of their mean, as a whole: what all methods report."""
+    weights, terms = checked_prompts(prompts, prompt_weight)
+    one = np.eye(terms, dtype=np.bool_)
+    fringe = np.concatenate([np.ones((1, terms), dtype=np.bool_), one, ~one])
+    nothing = np.zeros((len(fringe), 0))
+    around = np.sum(
+        [share * coalition_values(prompt, fringe, nothing)[0] for share, prompt in zip(weights, prompts, strict=True)],
+        axis=0,
+    )
+    shares: FloatArray = weights @ prompt_shares
     total = total_kl(prompts, prompt_weight)
+    # The shares agree with v(all) up to rounding and quadrature; the remainder goes where it is relatively smallest.
     if terms:
         shares[np.argmax(np.abs(shares))] += total.value - shares.sum()
-    pairs = design.pair_shares(pooled)
     return Attribution(
         shares=shares,
         standard_error=np.sqrt(variance),
-        permutation_error=np.zeros(terms) if exact else pairs.std(axis=0, ddof=1) / np.sqrt(len(pairs)),
-        prompt_error=_jackknife_error(values @ design.coefficients, weights),
-        prompt_shares=values @ design.coefficients,
+        approximation_error=approximation_error,
+        prompt_error=_jackknife_error(prompt_shares, weights),
+        prompt_shares=prompt_shares,
         total=total,
         alone=around[1 : terms + 1],
         last=around[0] - around[terms + 1 :],
-        coalitions=design.coalitions.shape[0],
-        exact=exact,
+        method=method,
+        evaluations=evaluations,
     )
 
 
@@ -170,47 +165,14 @@ def total_kl(prompts: Sequence[PricedPrompt], prompt_weight: npt.ArrayLike | Non
     Raises:
         ValueError, EmptySupport: as for ``shapley``.
     """
-    weights, terms = _checked(prompts, prompt_weight)
-    _require_support(prompts)
+    weights, terms = checked_prompts(prompts, prompt_weight)
     full = np.ones((1, terms), dtype=np.bool_)
     value = variance = 0.0
     for share, prompt in zip(weights, prompts, strict=True):
-        found, influence = _coalition_values(prompt, full, np.ones((1, 1)))
+        found, influence = coalition_values(prompt, full, np.ones((1, 1)))
         value += share * float(found[0])
         variance += share**2 * float(np.square(influence).sum())
     return Estimate(float(value), float(np.sqrt(variance)))
-
-
-def interaction_matrix(
-    prompts: Sequence[PricedPrompt],
-    features: Sequence[npt.ArrayLike] | None = None,
-    prompt_weight: npt.ArrayLike | None = None,
-) -> FloatArray:
-    """[K, K] mean_x Cov_{p*(.|x)} of features, dE[φ_i]/dθ_j (LAW.md §2): a negative entry is two rules in tension.
-
-    ``features`` [N, K] per prompt must be oriented so that a rule wants more of its own (minus the rate for "at most").
-    By default they are the log factors themselves, which are so oriented; entry (s, t) is then the change of E[L_s] per
-    relative increase of the strength of t, in nats, and a hard rule, constant under the law, has a zero row.
-
-    Raises:
-        ValueError, EmptySupport: as for ``shapley``; also when features are not finite under the law.
-    """
-    weights, _ = _checked(prompts, prompt_weight)
-    _require_support(prompts)
-    columns = [p.log_factors for p in prompts] if features is None else [np.asarray(f, dtype=float) for f in features]
-    if len(columns) != len(prompts):
-        raise ValueError(f"{len(prompts)} prompts need as many feature matrices, got {len(columns)}")
-    parts = []
-    for share, prompt, matrix in zip(weights, prompts, columns, strict=True):
-        log_weight = prompt.log_base_ratio + prompt.log_factors.sum(axis=1)
-        kept = log_weight > -np.inf
-        probability = np.exp(log_weight[kept] - log_sum_exp(log_weight[kept]))
-        if not np.isfinite(matrix[kept]).all():
-            raise ValueError("features must be finite on samples that the law allows")
-        centred = matrix[kept] - probability @ matrix[kept]
-        parts.append(share * (centred * probability[:, None]).T @ centred)
-    result: FloatArray = np.sum(parts, axis=0)
-    return result
 
 
 def balance_log_ratio(log_p0: npt.ArrayLike, log_q: npt.ArrayLike, n_base: int, n_proposal: int) -> FloatArray:
@@ -236,7 +198,7 @@ def balance_log_ratio(log_p0: npt.ArrayLike, log_q: npt.ArrayLike, n_base: int, 
     return result
 
 
-def _coalition_values(
+def coalition_values(
     prompt: PricedPrompt, coalitions: BoolArray, coefficients: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """(v(S) [K] of one prompt, influence [M, C] of each sample on the C linear combinations ``coefficients`` [K, C]).
@@ -271,7 +233,7 @@ def _coalition_values(
 
 
 def _all_coalition_values(prompt: PricedPrompt, coefficients: FloatArray) -> tuple[FloatArray, FloatArray] | None:
-    """``_coalition_values`` of all 2^T coalitions in the order of ``_all_coalitions``, by matrix products.
+    """``coalition_values`` of all 2^T coalitions in the order of ``all_coalitions``, by matrix products.
 
     Split the terms in two halves with subset tables A [M, I] and B [M, J] of weights and a, b of log factors: coalition
     (i, j) has weight A_i B_j and log factor a_i + b_j, so every sum over samples is a product of tables. None when some
@@ -319,49 +281,15 @@ def _subset_sums(values: FloatArray) -> FloatArray:
     return result
 
 
-def _all_coalitions(terms: int) -> _Design:
-    """Every subset, with Shapley's weights |S|!(T−1−|S|)!/T! on the marginal contributions."""
+def all_coalitions(terms: int) -> tuple[BoolArray, FloatArray]:
+    """(every subset [K, T], Shapley's weights |S|!(T−1−|S|)!/T! on the marginal contributions [K, T])."""
     masks = np.arange(2**terms)
     coalitions = (masks[:, None] >> np.arange(terms)) & 1 == 1
     size = coalitions.sum(axis=1)
     entering = np.array([factorial(k) * factorial(terms - 1 - k) / factorial(terms) for k in range(terms)] + [0.0])
     # S with t counts as the coalition after t entered one of size |S| − 1, S without t as the one before.
     after = np.where(size > 0, entering[size - 1], 0.0)
-    coefficients = np.where(coalitions, after[:, None], -entering[size][:, None])
-    return _Design(coalitions, coefficients, np.zeros((0, 2 * terms, 3), dtype=np.int64))
-
-
-def _random_orders(terms: int, permutations: int, seed: int) -> _Design:
-    """Prefixes of random orders and of their reverses, each coalition listed once."""
-    generator = np.random.default_rng(seed)
-    index: dict[bytes, int] = {}
-    members: list[BoolArray] = []
-    steps: list[list[tuple[int, int, int]]] = []
-
-    def place(mask: BoolArray) -> int:
-        key = mask.tobytes()
-        if key not in index:
-            index[key] = len(members)
-            members.append(mask.copy())
-        return index[key]
-
-    for _ in range((permutations + 1) // 2):
-        order = generator.permutation(terms)
-        pair = []
-        for direction in (order, order[::-1]):
-            mask = np.zeros(terms, dtype=np.bool_)
-            before = place(mask)
-            for term in direction:
-                mask[term] = True
-                after = place(mask)
-                pair.append((before, after, int(term)))
-                before = after
-        steps.append(pair)
-    table = np.array(steps, dtype=np.int64)
-    coefficients = np.zeros((len(members), terms))
-    np.add.at(coefficients, (table[..., 0], table[..., 2]), -0.5 / len(steps))
-    np.add.at(coefficients, (table[..., 1], table[..., 2]), 0.5 / len(steps))
-    return _Design(np.array(members), coefficients, table)
+    return coalitions, np.where(coalitions, after[:, None], -entering[size][:, None])
 
 
 def _jackknife_error(prompt_shares: FloatArray, weights: FloatArray) -> FloatArray:
@@ -373,7 +301,13 @@ def _jackknife_error(prompt_shares: FloatArray, weights: FloatArray) -> FloatArr
     return result
 
 
-def _checked(prompts: Sequence[PricedPrompt], prompt_weight: npt.ArrayLike | None) -> tuple[FloatArray, int]:
+def checked_prompts(prompts: Sequence[PricedPrompt], prompt_weight: npt.ArrayLike | None) -> tuple[FloatArray, int]:
+    """(prompt weights [X] that sum to 1, T).
+
+    Raises:
+        ValueError: no prompts, prompts disagree on T, or bad weights.
+        EmptySupport: all terms together leave some prompt without a sample of positive weight.
+    """
     if not prompts:
         raise ValueError("at least one prompt is needed")
     if len({prompt.log_factors.shape[1] for prompt in prompts}) != 1:
@@ -381,10 +315,6 @@ def _checked(prompts: Sequence[PricedPrompt], prompt_weight: npt.ArrayLike | Non
     weights = np.ones(len(prompts)) if prompt_weight is None else as_vector(prompt_weight, "prompt_weight")
     if weights.shape != (len(prompts),) or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         raise ValueError(f"prompt_weight must be {len(prompts)} finite nonnegative numbers, not all zero")
-    return weights / weights.sum(), int(prompts[0].log_factors.shape[1])
-
-
-def _require_support(prompts: Sequence[PricedPrompt]) -> None:
     empty = tuple(
         index
         for index, prompt in enumerate(prompts)
@@ -392,3 +322,4 @@ def _require_support(prompts: Sequence[PricedPrompt]) -> None:
     )
     if empty:
         raise EmptySupport(f"the rules leave no pooled sample for prompt(s) {list(empty)}", prompts=empty)
+    return weights / weights.sum(), int(prompts[0].log_factors.shape[1])

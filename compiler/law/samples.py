@@ -28,6 +28,7 @@ from bylaw.compiler.law.numerics import (
     log_mean_exp,
     log_sum_exp,
 )
+from bylaw.compiler.law.rows import Rows, binary_rows, centred_gram, merged
 
 __all__ = [
     "Estimate",
@@ -77,9 +78,9 @@ class PromptSamples:
             raise ValueError("a prompt needs at least one sample")
         if self.features.ndim != 2 or self.features.shape[0] != self.log_weight.size:
             raise ValueError(f"features have shape {self.features.shape}, expected [{self.log_weight.size}, J]")
-        if np.isposinf(self.log_weight).any():
+        if self.log_weight.max() == np.inf:
             raise ValueError("a log_weight is +inf: the proposal must cover the base law")
-        if not np.isfinite(self.features[self.log_weight > -np.inf]).all():
+        if not np.isfinite(self.features).all() and not np.isfinite(self.features[self.log_weight > -np.inf]).all():
             raise ValueError("features must be finite on samples of positive weight")
 
 
@@ -143,7 +144,7 @@ class Population:
         weight /= weight.sum()
         weight.setflags(write=False)
         object.__setattr__(self, "prompt_weight", weight)
-        empty = tuple(index for index, prompt in enumerate(self.prompts) if np.isneginf(prompt.log_weight).all())
+        empty = tuple(index for index, prompt in enumerate(self.prompts) if prompt.log_weight.max() == -np.inf)
         if empty:
             raise EmptySupport(
                 f"no sample of positive weight for prompt(s) {list(empty)}: every response drawn breaks a hard rule",
@@ -168,7 +169,10 @@ class Population:
     @cached_property
     def log_weight(self) -> FloatArray:
         """[M] log weights of the samples of positive weight, prompt after prompt."""
-        return as_vector(np.concatenate([p.log_weight[p.log_weight > -np.inf] for p in self.prompts]), "log_weight")
+        joined = np.concatenate([prompt.log_weight for prompt in self.prompts])
+        alive: FloatArray = joined if joined.min() > -np.inf else joined[joined > -np.inf]
+        alive.setflags(write=False)
+        return alive
 
     @cached_property
     def features(self) -> FloatArray:
@@ -178,7 +182,11 @@ class Population:
     @cached_property
     def counts(self) -> IntArray:
         """[X] how many samples of each prompt have positive weight (≥ 1)."""
-        return np.array([int((p.log_weight > -np.inf).sum()) for p in self.prompts], dtype=np.int64)
+        sizes = [
+            p.log_weight.size if p.log_weight.min() > -np.inf else np.count_nonzero(p.log_weight > -np.inf)
+            for p in self.prompts
+        ]
+        return np.array(sizes, dtype=np.int64)
 
     @cached_property
     def starts(self) -> IntArray:
@@ -186,8 +194,25 @@ class Population:
         return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(self.counts)[:-1]])
 
     @cached_property
-    def _log_sizes(self) -> FloatArray:
-        return np.log(np.array([p.log_weight.size for p in self.prompts], dtype=np.float64))
+    def rows(self) -> Rows:
+        """The samples of positive weight with equal feature rows of a prompt merged: what evaluations run on."""
+        sizes = np.log(np.array([p.log_weight.size for p in self.prompts], dtype=np.float64))
+        alive = [
+            prompt.features if count == prompt.log_weight.size else prompt.features[prompt.log_weight > -np.inf]
+            for prompt, count in zip(self.prompts, self.counts, strict=True)
+        ]
+        binary = binary_rows(alive, self.log_weight, self.starts, self.counts, sizes)
+        if binary is not None:
+            return binary
+        values = np.empty((self.budgets, int(self.counts.sum())))
+        for features, start, count in zip(alive, self.starts, self.counts, strict=True):
+            values[:, start : start + count] = features.T
+        return merged(Rows(values, self.log_weight, 2.0 * self.log_weight, self.starts, self.counts, sizes, True))
+
+    @cached_property
+    def base(self) -> Moments:
+        """The moments of the law without budgets, μ = 0."""
+        return row_moments(self.rows, self.weights, np.zeros(self.rows.log_weight.size))
 
     def normalised(self, mu: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(log Ẑ_x(μ) [X], w̃ [M]): per-prompt log partition in nats and sample weights summing to 1 per prompt."""
@@ -195,35 +220,77 @@ class Population:
         peak = np.maximum.reduceat(tilted, self.starts)
         scaled = np.exp(tilted - np.repeat(peak, self.counts))
         total = np.add.reduceat(scaled, self.starts)
-        return peak + np.log(total) - self._log_sizes, scaled / np.repeat(total, self.counts)
+        return peak + np.log(total) - self.rows.log_sizes, scaled / np.repeat(total, self.counts)
 
     def moments(self, mu: npt.ArrayLike) -> Moments:
-        """All first and second moments of the law at multipliers μ [J] and their Monte-Carlo errors."""
-        vector = as_vector(mu, "mu")
-        if vector.shape != (self.budgets,) or not np.isfinite(vector).all():
+        """All first and second moments of the law at multipliers μ and their Monte-Carlo errors.
+
+        Args:
+            mu: [J] for all prompts, or [X, J] with multipliers of each prompt's own.
+        """
+        multipliers = np.array(mu, dtype=np.float64)
+        if multipliers.shape not in ((self.budgets,), (len(self.prompts), self.budgets)):
+            raise ValueError(f"mu must be {self.budgets} finite numbers, or as many for each prompt")
+        if not np.isfinite(multipliers).all():
             raise ValueError(f"mu must be {self.budgets} finite numbers")
-        log_z, weight = self.normalised(vector)
-        share = np.repeat(self.weights, self.counts)
-        prompt_mean = np.add.reduceat(weight[:, None] * self.features, self.starts, axis=0)
-        centred = self.features - np.repeat(prompt_mean, self.counts, axis=0)
-        concentration = np.add.reduceat(weight**2, self.starts)
-        # Σ w̃² (f−f̄)(f−f̄)ᵀ / (1 − Σ w̃²): the denominator is N/(N−1) for equal weights. A prompt that rests on one
-        # sample shows no spread at all; its residuals are zero and it can only be noticed through its ESS of 1.
-        freedom = np.repeat(np.maximum(1.0 - concentration, 1e-12), self.counts)
-        middle = centred * (share * weight / np.sqrt(freedom))[:, None]
-        ess = float(1.0 / (self.weights**2 @ concentration))
-        return Moments(
-            log_z=log_z,
-            log_z_variance=np.maximum(concentration - np.exp(-self._log_sizes), 0.0),
-            prompt_mean=prompt_mean,
-            prompt_ess=1.0 / concentration,
-            mean=self.weights @ prompt_mean,
-            covariance=(centred * (share * weight)[:, None]).T @ centred,
-            mean_variance=middle.T @ middle,
-            bias=-((share * weight**2) @ centred),
-            ess=ess,
-            freedom=max(ess * float(1.0 - self.weights @ concentration), 0.0),
-        )
+        rows = self.rows
+        tilt = multipliers @ rows.values if multipliers.ndim == 1 else own_tilt(rows, multipliers)
+        return row_moments(rows, self.weights, tilt)
+
+
+def own_tilt(rows: Rows, multipliers: FloatArray) -> FloatArray:
+    """[G] μ_x·f of every row for multipliers [X, J]."""
+    if rows.prompts * 64 > rows.log_weight.size:
+        result: FloatArray = np.einsum("jg,jg->g", rows.spread(multipliers.T), rows.values)
+        return result
+    ends = rows.starts + rows.counts
+    return np.concatenate([mu @ rows.values[:, a:b] for mu, a, b in zip(multipliers, rows.starts, ends, strict=True)])
+
+
+def row_moments(
+    rows: Rows,
+    share: FloatArray,
+    tilt: FloatArray | None,
+    covariance: FloatArray | None = None,
+    law: tuple[FloatArray, FloatArray, FloatArray] | None = None,
+) -> Moments:
+    """The moments on merged rows for exponents ``tilt`` [G] = μ·f and prompt weights ``share`` [X].
+
+    ``covariance`` [J, J] and ``law``, (log Ẑ [X], w̃ [G], mean of f [J, X]), are taken over where they are known already; rows
+    of single samples need no ``tilt`` then.
+    """
+    if law is None:
+        log_z, weight = rows.normalised(np.zeros(1) if tilt is None else tilt)
+        prompt_mean = rows.sums(weight)
+    else:
+        log_z, weight, prompt_mean = law
+    square = rows.squares(tilt, log_z, weight)
+    concentration = np.minimum(rows.total(square), 1.0)
+    # Σ w̃² (f−f̄)(f−f̄)ᵀ / (1 − Σ w̃²): the denominator is N/(N−1) for equal weights. A prompt that rests on one
+    # sample shows no spread at all; its residuals are zero and it can only be noticed through its ESS of 1.
+    freedom = np.maximum(1.0 - concentration, 1e-12)
+    ess = float(1.0 / (share**2 @ concentration))
+    if covariance is None:
+        pooled = weight if rows.prompts == 1 else weight * rows.spread(share)
+        covariance = centred_gram(rows, prompt_mean, pooled, prompt_mean * share, share)
+    # Σ w̃² (f−f̄) of each prompt, from Σ w̃² f and Σ w̃².
+    mass, scale = rows.total(square), share**2 / freedom
+    sums = rows.sums(square)
+    drift = (sums - prompt_mean * mass) @ share
+    rows.fold(np.multiply, square, scale)
+    noise = centred_gram(rows, prompt_mean, square, sums * scale, mass * scale)
+    return Moments(
+        log_z=log_z,
+        log_z_variance=np.maximum(concentration - np.exp(-rows.log_sizes), 0.0),
+        prompt_mean=np.ascontiguousarray(prompt_mean.T),
+        prompt_ess=1.0 / concentration,
+        mean=prompt_mean @ share,
+        covariance=covariance,
+        mean_variance=noise,
+        bias=-drift,
+        ess=ess,
+        freedom=max(ess * float(1.0 - share @ concentration), 0.0),
+    )
 
 
 def effective_sample_size(log_weight: npt.ArrayLike) -> float:

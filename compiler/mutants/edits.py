@@ -153,12 +153,26 @@ def _rule(rule: ast.RuleDecl, levels: tuple[str, ...], out: Collector) -> None:
             case ast.Norm():
                 mutate_norm(clause, out)
             case ast.LimitRate():
-                mutate_condition(clause.condition, out)
-                out.skip("a bound of a limit: it is about many answers")
+                _limit(clause, out)
             case ast.Overrides(names):
                 _overrides(clause, names, out)
         if isinstance(clause, _DECIDED) and len(sentences) > 1:
             out.delete("sentence", clause)
+
+
+def _limit(limit: ast.LimitRate, out: Collector) -> None:
+    """What a limit counts, and which answers it is about; examples do not see how many there may be, or the price."""
+    if limit.share is None:
+        mutate_condition(limit.condition, out)
+    else:
+        mutate_expression(limit.condition, out)
+        if isinstance(limit.bound, (ast.AtLeast, ast.AtMost, ast.Exactly)):
+            mutate_expression(limit.bound.value, out)
+    if limit.among is not None:
+        mutate_condition(limit.among.condition, out)
+    out.skip("a bound of a limit: it is about many answers")
+    if limit.price is not None:
+        out.skip("a price of a limit: it is about many answers")
 
 
 def _conditions(clauses: Iterable[ast.Clause], out: Collector) -> None:

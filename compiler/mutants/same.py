@@ -70,7 +70,7 @@ def kept(term: RewardTerm) -> BooleanExpression:
 
 def _where(term: RewardTerm) -> Hashable:
     lifted = tuple(meaning(waiver.where) for waiver in term.waivers)
-    return meaning(term.condition), meaning(term.own) if term.waivers else None, lifted
+    return meaning(term.condition), meaning(term.among), meaning(term.own) if term.waivers else None, lifted
 
 
 def proved_same(one: Sequence[RewardTerm], other: Sequence[RewardTerm], witnesses: Witnesses) -> bool:
@@ -93,6 +93,7 @@ def _same_term(left: RewardTerm, right: RewardTerm, witnesses: Witnesses) -> boo
     pairs: list[tuple[BooleanExpression | None, BooleanExpression | None]] = [
         (kept(left), kept(right)),
         (left.condition, right.condition),
+        (left.among, right.among),
         (left.own if left.waivers else None, right.own if right.waivers else None),
     ]
     pairs += [(ours.where, theirs.where) for ours, theirs in zip(left.waivers, right.waivers, strict=True)]

@@ -121,13 +121,13 @@ def _parts(term: RewardTerm) -> Iterator[BooleanExpression]:
     """Everything that the verdict of a term depends on."""
     lifted = (waiver.where for waiver in term.waivers)
     held = kept(term) if term.holds is not None else None
-    yield from (part for part in (held, term.condition, term.own, *lifted) if part is not None)
+    yield from (part for part in (held, term.condition, term.among, term.own, *lifted) if part is not None)
 
 
 def _by_place(term: RewardTerm) -> dict[TextExpression, BooleanExpression]:
     """What the condition of a term asks of each text."""
     found: dict[TextExpression, tuple[BooleanExpression, ...]] = {}
-    for part in (*conjuncts(term.condition), *conjuncts(term.own)):
+    for part in (*conjuncts(term.condition), *conjuncts(term.among), *conjuncts(term.own)):
         place = only_place(part)
         if place is not None:
             found[place] = (*found.get(place, ()), part)
@@ -165,7 +165,8 @@ def _obeyed(terms: Sequence[RewardTerm]) -> list[BooleanExpression]:
     found = []
     for term in terms:
         if term.holds is not None:
-            where = [p for p in conjuncts(term.condition) if reads_response(p) and not reads_context(p)]
+            asked = (*conjuncts(term.condition), *conjuncts(term.among))
+            where = [p for p in asked if reads_response(p) and not reads_context(p)]
             found.append(Or((*map(negate, where), kept(term))) if where else kept(term))
     return found
 

@@ -25,12 +25,15 @@ def described(view: PolicyView, clash: Clash) -> Diagnostic:
         message = f"{names[0]} can never be met{under}"
     else:
         message = f"{listed(names)} can never {'both' if len(names) == 2 else 'all'} be met{under}"
+    yielding = [limit.name for limit in clash.limits if limit.gives_way]
+    if yielding:
+        message += f"; {listed(yielding)} {'gives' if len(yielding) == 1 else 'give'} way, at no more than the price"
     first, *rest = clash.limits
     marks = [mark(limit.term.extent, f"... and this for {limit.asks}") for limit in rest]
     marks += [mark(rule.term.extent, "... while this holds for every answer") for rule in clash.rules]
     return Diagnostic(
         "P414",
-        Severity.ERROR,
+        Severity.WARNING if yielding else Severity.ERROR,
         message,
         mark(first.term.extent, f"this asks for {first.asks} ..." if marks else f"this asks for {first.asks}"),
         tuple(marks),
@@ -42,6 +45,8 @@ def described(view: PolicyView, clash: Clash) -> Diagnostic:
 def arithmetic(clash: Clash) -> str:
     """Why no mixture meets the limits."""
     pairs = list(zip(clash.limits, clash.weights, strict=True))
+    if any(limit.term.among is not None for limit in clash.limits):
+        return _points(clash)
     if all(limit.term.holds is not None for limit, _ in pairs) and all(abs(weight) == 1 for _, weight in pairs):
         raised = [limit for limit, weight in pairs if weight > 0]
         lowered = [limit for limit, weight in pairs if weight < 0]
@@ -123,7 +128,10 @@ def _points(clash: Clash) -> str:
     for limit, weight in zip(clash.limits, clash.weights, strict=True):
         points = f"{abs(weight)} point{'' if abs(weight) == 1 else 's'}"
         what = "if it counts for" if limit.term.holds is not None else "for each unit of what is averaged by"
-        (given if weight > 0 else taken).append(f"{points} {what} {limit.name}")
+        elsewhere = ""
+        if limit.term.among is not None:
+            elsewhere = f" (or {decimal(abs(weight) * limit.bound)} if that is not about it)"
+        (given if weight > 0 else taken).append(f"{points} {what} {limit.name}{elsewhere}")
     parts = [f"give an answer {listed(given)}"] if given else []
     parts += [f"take from it {listed(taken)}"] if taken else []
     return (
@@ -135,6 +143,8 @@ def _points(clash: Clash) -> str:
 def _witnesses(view: PolicyView, clash: Clash) -> Iterator[str]:
     """Answers that do as much for the limits as any can: a short one of each kind."""
     counted = [limit for limit in clash.limits if limit.term.holds is not None]
+    if any(limit.term.among is not None for limit in clash.limits):
+        return  # whether an answer is one that a limit is about is a question of its own
     if len({meaning(limit.term.holds) for limit in counted}) < 2:
         return  # nothing to be shown by texts
     shown: list[str] = []

@@ -40,18 +40,23 @@ class Question:
     """Whether some answer is like `wanted`. If none is, the limit can never be met (`is_fatal`), or it always is.
 
     `shows` says whether `wanted` is what the limit counts or its opposite; it is None for one side of an average,
-    where `wanted` compares a count with the bound.
+    where `wanted` compares a count with the bound. `is_partial` says that the limit is about a part of the answers:
+    `wanted` is then that an answer counts against it, or where the question is fatal, that it does not.
     """
 
     wanted: BooleanExpression
     is_fatal: bool
     shows: bool | None = None
+    is_partial: bool = False
 
 
 def decided(view: PolicyView, limit: Limit, question: Question, proof: RuledOut) -> Diagnostic:
     """The finding for a limit, where no answer that obeys the rules of `proof` is like what the question wants."""
     names = [f"`{rule.term.id}`" for rule in proof.rules]
     fate = "can never be met" if question.is_fatal else "never binds"
+    is_error = question.is_fatal and not limit.gives_way
+    if question.is_fatal and limit.gives_way:
+        fate += ", and gives way"
     under = f"with {listed(names)}, " if names else ""
     message = f"{limit.name} {fate}: {under}{_what_is_left(view, question, proof.rules)}"
     first = "... which this already sees to"
@@ -63,7 +68,7 @@ def decided(view: PolicyView, limit: Limit, question: Question, proof: RuledOut)
     )
     return Diagnostic(
         "P413",
-        Severity.ERROR if question.is_fatal else Severity.WARNING,
+        Severity.ERROR if is_error else Severity.WARNING,
         message,
         mark(limit.term.extent, label),
         marks,
@@ -82,6 +87,8 @@ def _advice(question: Question, names: Sequence[str]) -> str:
 # ------------------------------------------------------------------------------------------------------ what is left
 def _what_is_left(view: PolicyView, question: Question, rules: Sequence[Demand]) -> str:
     """What all answers that obey the rules have in common."""
+    if question.is_partial:
+        return "every answer counts against it" if question.is_fatal else "no answer counts against it"
     if question.shows is not None:
         return "no answer shows what it counts" if question.shows else "every answer shows what it counts"
     assert isinstance(question.wanted, Compare)
@@ -150,6 +157,9 @@ def _witnesses(view: PolicyView, question: Question, rules: Sequence[Demand]) ->
 
 def _words(question: Question) -> tuple[str, str]:
     """What is said of an answer that is like what is wanted, and of one that is not."""
+    if question.is_partial:
+        against = ("counts against the limit", "does not count against the limit")
+        return against[::-1] if question.is_fatal else against
     if question.shows is not None:
         shows, does_not = "shows what is counted", "does not show what is counted"
         return (shows, does_not) if question.shows else (does_not, shows)

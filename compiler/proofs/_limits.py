@@ -47,6 +47,11 @@ class Limit:
         return f"`{self.term.id}`"
 
     @property
+    def gives_way(self) -> bool:
+        """Whether it has a price, beyond which it gives way: then nothing is impossible because of it."""
+        return self.term.price is not None
+
+    @property
     def asks(self) -> str:
         """What it asks for: `at least 5%`, `at most 20 on average`."""
         if self.term.holds is not None:

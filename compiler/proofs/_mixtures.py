@@ -76,6 +76,8 @@ class Mixture:
     keys: list[str] = field(default_factory=list)
     places: dict[str, tuple[int, bool]] = field(default_factory=dict)
     """For each limit, by the id of its term: the number of its event or quantity, and whether it means the opposite."""
+    among: dict[str, tuple[int, bool]] = field(default_factory=dict)
+    """Likewise, for limits about a part of the answers: the number of the event that an answer is in this part."""
     opened: list[str] = field(default_factory=list)
     used: dict[str, Demand] = field(default_factory=dict)
     """Hard rules that rule some kind of answer out, by the id of their term."""
@@ -83,20 +85,26 @@ class Mixture:
     def __post_init__(self) -> None:
         known: dict[Hashable, tuple[int, bool]] = {}
         for limit in self.limits:
+            if limit.term.among is not None:
+                self.among[limit.term.id] = self._event(limit.term.among, known)
             if limit.term.holds is not None:
-                key = meaning(limit.term.holds)
-                if key not in known:
-                    known[key] = len(self.events), False
-                    known.setdefault(meaning(negate(limit.term.holds)), (len(self.events), True))
-                    self.events.append(limit.term.holds)
-                    self.keys.append(key_of(limit.term.holds))
+                self.places[limit.term.id] = self._event(limit.term.holds, known)
             else:
                 assert limit.term.value is not None
                 key = meaning(limit.term.value)
                 if key not in known:
                     known[key] = len(self.quantities), False
                     self.quantities.append(limit.term.value)
-            self.places[limit.term.id] = known[key]
+                self.places[limit.term.id] = known[key]
+
+    def _event(self, event: BooleanExpression, known: dict[Hashable, tuple[int, bool]]) -> tuple[int, bool]:
+        key = meaning(event)
+        if key not in known:
+            known[key] = len(self.events), False
+            known.setdefault(meaning(negate(event)), (len(self.events), True))
+            self.events.append(event)
+            self.keys.append(key_of(event))
+        return known[key]
 
     # --------------------------------------------------------------------------------------------------- kinds
     def kinds(self, rules: Sequence[Demand]) -> list[Kind]:
@@ -227,7 +235,13 @@ class Mixture:
             for corner in dict.fromkeys(product(*ends)):
                 yield {limit.term.id: self._given(limit, kind, corner) for limit in limits}
 
+    def _is_about(self, limit: Limit, kind: Kind) -> bool:
+        place, is_opposite = self.among.get(limit.term.id, (None, False))
+        return place is None or kind.signs[place] is not is_opposite
+
     def _given(self, limit: Limit, kind: Kind, values: Sequence[Fraction]) -> Fraction:
+        if not self._is_about(limit, kind):
+            return limit.bound  # it counts neither for nor against a limit about other answers
         place, is_opposite = self.places[limit.term.id]
         if limit.term.holds is None:
             return values[place]
@@ -235,15 +249,13 @@ class Mixture:
 
     def _holds_beyond(self, kinds: Sequence[Kind], limits: Sequence[Limit], weights: dict[str, int]) -> bool:
         """Whether the proof does not hang on where a quantity without an end was cut off."""
-        for place in range(len(self.quantities)):
+        for place, kind in product(range(len(self.quantities)), kinds):
             slope = sum(
                 weights[limit.term.id]
                 for limit in limits
-                if limit.term.holds is None and self.places[limit.term.id][0] == place
+                if limit.term.holds is None and self.places[limit.term.id][0] == place and self._is_about(limit, kind)
             )
-            if slope > 0 and any(kind.ranges[place][1] is None for kind in kinds):
-                return False
-            if slope < 0 and any(kind.ranges[place][0] is None for kind in kinds):
+            if (slope > 0 and kind.ranges[place][1] is None) or (slope < 0 and kind.ranges[place][0] is None):
                 return False
         return True
 

@@ -27,7 +27,7 @@ from bylaw.compiler.proofs._limits import (
     listed,
 )
 from bylaw.compiler.proofs.interface import Finding, PolicyView, Undecided
-from bylaw.spec.expression import Compare, NumberConstant, Operator
+from bylaw.spec.expression import And, Compare, NumberConstant, Operator, Or
 from bylaw.spec.logic import negate, reads_context
 
 CODES = ("P413", "P414")
@@ -46,7 +46,7 @@ def find(view: PolicyView) -> Iterator[Finding]:
     open_limits: list[Limit] = []
     for limit in limits_of(view):
         found = None
-        for question in _questions(limit):
+        for question in _about(limit):
             if view.is_late:
                 yield Undecided(limit.name, LATE)
                 break
@@ -70,6 +70,18 @@ def _can_be_obeyed(view: PolicyView, rules: Sequence[Demand]) -> bool:
 
 
 # -------------------------------------------------------------------------------------------- decided by hard rules
+def _about(limit: Limit) -> Iterator[Question]:
+    """The questions about a limit. One about a part of the answers is met where there are none of these, so it can
+    never be met only where every answer is among them and counts against it."""
+    among = limit.term.among
+    if among is None:
+        yield from _questions(limit)
+    elif limit.term.sense != "exactly":
+        for each in _questions(limit):
+            joined = Or((negate(among), each.wanted)) if each.is_fatal else And((among, each.wanted))
+            yield replace(each, wanted=joined, is_partial=True)
+
+
 def _questions(limit: Limit) -> Iterator[Question]:
     """Fatal ones first."""
     event, value, sense = limit.term.holds, limit.term.value, limit.term.sense
@@ -99,12 +111,18 @@ def _together(view: PolicyView, limits: Sequence[Limit], rules: Sequence[Demand]
     for limit in limits:
         groups.setdefault(limit.keys, []).append(limit)
     for group in groups.values():
-        if len(group) > 1:
-            yield from _clashes(view, group, in_force(rules, group[0]))
+        counting = in_force(rules, group[0])
+        rigid = [limit for limit in group if not limit.gives_way]
+        told: set[str] = set()
+        if len(rigid) > 1:
+            yield from _clashes(view, rigid, counting, told)
+        left = [limit for limit in group if limit.term.id not in told]
+        if len(left) > 1 and len(left) > len(rigid) - len(told):  # some of them have a price
+            yield from _clashes(view, left, counting, told)
 
 
-def _clashes(view: PolicyView, group: Sequence[Limit], rules: Sequence[Demand]) -> Iterator[Finding]:
-    """All smallest sets that share no limit with one found before."""
+def _clashes(view: PolicyView, group: Sequence[Limit], rules: Sequence[Demand], told: set[str]) -> Iterator[Finding]:
+    """All smallest sets that share no limit with one found before; `told` gets the ids of their limits."""
     if _is_met_by_one_answer(view, group, rules):
         return
     from bylaw.compiler.proofs._clashes import described
@@ -123,10 +141,12 @@ def _clashes(view: PolicyView, group: Sequence[Limit], rules: Sequence[Demand]) 
                 return
             clash = Mixture(view, pair).clash(rules)
             if clash is not None:
+                told |= {limit.term.id for limit in clash.limits}
                 yield described(view, clash)
         return
     left = list(group)
     while len(left) > 1 and (clash := mixture.clash(rules)) is not None:
+        told |= {limit.term.id for limit in clash.limits}
         yield described(view, clash)
         left = [limit for limit in left if limit not in clash.limits]
         mixture = Mixture(view, tuple(left))
@@ -150,7 +170,8 @@ def _is_met_by_one_answer(view: PolicyView, group: Sequence[Limit], rules: Seque
 
 def _may_clash(one: Limit, other: Limit) -> bool:
     """Whether the bounds of two limits leave room for a clash, whatever they count."""
-    if one.term.holds is None or other.term.holds is None:
+    terms = (one.term, other.term)
+    if any(term.holds is None or term.among is not None for term in terms):
         return True
     (least, most), (other_least, other_most) = _range_of(one), _range_of(other)
     return least + other_least > 1 or most + other_most < 1 or least > other_most or other_least > most

@@ -48,10 +48,11 @@ def _key(term: RewardTerm, given: Given) -> Hashable:
     if condition is False:
         return False
     said = (term.kind, term.level, term.title, term.because, term.weight, term.sense, term.bound, term.confidence)
-    done = (term.action, term.action_message, term.suite, term.sources)
+    done = (term.action, term.action_message, term.suite, term.sources, term.each_prompt, term.price)
     waivers = frozenset(_waiver(each, given) for each in term.waivers if given.truth(each.where) is not False)
     own = given.left(term.own if term.waivers else term.condition)
-    return (said, done, condition, own if waivers else None, waivers, _left(term.holds, given), meaning(term.value))
+    left = (_left(term.holds, given), _left(term.among, given), meaning(term.value))
+    return (said, done, condition, own if waivers else None, waivers, *left)
 
 
 def _waiver(waiver: Waiver, given: Given) -> Hashable:

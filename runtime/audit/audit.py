@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from bylaw.compiler.evaluate import TermScore, Verdict, evaluate_term
 from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.runtime.audit import statistics
+from bylaw.runtime.audit.prompts import by_prompt, met_for_each, worst_of
 from bylaw.runtime.audit.statistics import CONFIDENCE
 from bylaw.runtime.record import AuditRecord, Finding, InputProblem, Interval, TermAudit
 from bylaw.spec.errors import place
@@ -159,6 +160,9 @@ def _summary(term: RewardTerm, tally: _Tally, policy: Source, clustered: bool) -
         found = statistics.estimate(tally.values, clusters)
         mean, mean_interval = found.mean, statistics.mean_interval(tally.values, clusters)
     bound, within = (None, None) if term.bound is None else _budget(term, tally, clustered)
+    prompts = by_prompt(tally.values, tally.clusters) if term.each_prompt and clustered else {}
+    if term.each_prompt:
+        within = met_for_each(term, prompts, within, tally.unscored, _judge)
     path, where = place(policy, Span(term.extent.start, term.extent.end))
     return TermAudit(
         term=term.id,
@@ -186,6 +190,9 @@ def _summary(term: RewardTerm, tally: _Tally, policy: Source, clustered: bool) -
         reasons=tuple(tally.reasons.most_common()),
         findings=tuple(tally.findings),
         weight=term.weight,
+        each_prompt=term.each_prompt,
+        price=term.price,
+        worst_prompt=worst_of(term, prompts),
     )
 
 

@@ -31,22 +31,23 @@ def parse_line(
     With `answered` False a prompt is wanted: what stands in the response column is ignored, and the last message has to
     be the user's. Raises Unreadable.
     """
-    data = _decode(line)
+    data = decode(line)
     if not isinstance(data, dict):
         raise Unreadable("the line is not a JSON object")
     if _MESSAGES in data:
-        messages, used = _messages(data[_MESSAGES]), {_MESSAGES}
+        messages, used = messages_of(data[_MESSAGES]), {_MESSAGES}
     else:
         messages, used = _columns(data, columns, answered)
     if not answered and messages[-1].role != "user":
         raise Unreadable(f"the last message is from the {messages[-1].role}; a prompt ends with a user message")
-    facts, left_out = _facts(data, used, limits)
+    facts, left_out = facts_of(data, used, limits)
     given = data.get(columns.id)
     identifier = str(given) if isinstance(given, (str, int)) and not isinstance(given, bool) else fallback_id
     return Trace(messages, facts, require_text(identifier, "the id") or fallback_id), left_out
 
 
-def _decode(line: bytes) -> Any:
+def decode(line: bytes) -> Any:
+    """A line of JSON as a value. Raises Unreadable."""
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -68,8 +69,8 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 # --------------------------------------------------------------------------------------------------------- messages
-def _messages(value: Any) -> tuple[Message, ...]:
-    """What was said, called and given back, in order: one message of the JSON may be several of them."""
+def messages_of(value: Any) -> tuple[Message, ...]:
+    """What was said, called and given back, in order: one message of the JSON may be several. Raises Unreadable."""
     if not isinstance(value, list) or not value:
         raise Unreadable("`messages` is not a list of messages, or it is empty")
     names: dict[str, str] = {}
@@ -165,7 +166,7 @@ def _columns(data: Mapping[str, Any], columns: ColumnNames, answered: bool) -> t
 
 
 # ------------------------------------------------------------------------------------------------------------ facts
-def _facts(data: Mapping[str, Any], used: set[str], limits: Limits) -> tuple[dict[str, FactValue], tuple[str, ...]]:
+def facts_of(data: Mapping[str, Any], used: set[str], limits: Limits) -> tuple[dict[str, FactValue], tuple[str, ...]]:
     """Every key that is no message as a fact, and what could not become one: `meta`, `user`, `session` and `request`
     hold facts of their own, any other key is one below `meta`."""
     facts: dict[str, FactValue] = {}

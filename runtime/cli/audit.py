@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bylaw.compiler.pipeline import Compiled
     from bylaw.compiler.program import RewardProgram
     from bylaw.runtime.audit.inputs import ColumnNames
+    from bylaw.runtime.calibration.record import CalibrationRecord
     from bylaw.runtime.record import AuditRecord
 
 MAXIMUM_PROBLEMS_SHOWN = 20
@@ -57,17 +59,27 @@ MAXIMUM_PROBLEMS_SHOWN = 20
     type=click.IntRange(0, 1000),
     help="How many broken answers to show for each rule.",
 )
+@click.option(
+    "--calibration",
+    type=click.Path(),
+    help="Compare with the rates of the law that `bylaw calibrate` wrote here (its folder or file).",
+)
 @click.option("--gate", is_flag=True, help="Exit with code 4 unless hard rules and limits are known to be kept.")
 def command(
     rules: str, transcripts: str, prompt_column: str, response_column: str, system_column: str | None,
-    comparisons: tuple[str, ...], out: str | None, output: str, examples: int, gate: bool,
+    comparisons: tuple[str, ...], out: str | None, output: str, examples: int,
+    calibration: str | None, gate: bool,
 ) -> None:  # fmt: skip
     """Measure how often TRANSCRIPTS break each rule of the policy RULES.
 
     TRANSCRIPTS is a JSON Lines file ({"messages": [...]} or {"prompt": ..., "response": ...} a line) or a CSV table
     with a header. What cannot be read is named with its line and left out; the exit code is then 3.
+
+    With --calibration every rate stands beside that of the law, with the interval of their difference; a calibration of
+    other rules is refused (exit code 2).
     """
     compiled = compile_or_exit(rules)
+    law = None if calibration is None else _law(calibration, compiled.require())
     from bylaw.runtime.audit.inputs import ColumnNames
 
     columns = ColumnNames(prompt=prompt_column, response=response_column, system=system_column)
@@ -80,8 +92,45 @@ def command(
 
             for path in write_report(record, out):
                 click.echo(f"wrote {path}", err=True)
-    print_record(record, output)
+    _print(record, law, output)
     raise SystemExit(exit_code(record, is_gate=gate, is_left_out=bool(record.problems)))
+
+
+def _law(path: str, program: RewardProgram) -> CalibrationRecord:
+    """The calibration, which has to be one of these rules."""
+    from bylaw.runtime.calibration.record import StaleRecord, require_current
+    from bylaw.runtime.cli.sampling import calibration_or_exit
+
+    record = calibration_or_exit(path)
+    try:
+        require_current(record, program)
+    except StaleRecord as error:
+        fail(str(error), UNUSABLE)
+    return record
+
+
+def _print(record: AuditRecord, law: CalibrationRecord | None, output: str) -> None:
+    """The audit, and behind it how it compares with the law; in JSON under the key `law`."""
+    if law is None:
+        print_record(record, output)
+        return
+    from rich.console import Console
+
+    from bylaw.runtime.calibration.compare import HEADINGS, compare, rows
+    from bylaw.runtime.calibration.text import markdown_table, print_table
+    from bylaw.runtime.record import to_json, writable
+
+    found = compare(record, law)
+    if output == "json":
+        data = {**json.loads(to_json(record)), "law": [writable(asdict(each)) for each in found]}
+        click.echo(json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False))
+        return
+    print_record(record, output)
+    title = f"against the law of the calibration on {law.model} (95 % intervals)"
+    if output == "markdown":
+        click.echo("\n".join(["", f"## {title.capitalize()}", "", *markdown_table(HEADINGS, rows(found))]))
+    else:
+        print_table(Console(), title, HEADINGS, rows(found))
 
 
 def _measure(

@@ -128,10 +128,10 @@ def _rule(found: RuleExplanation, compiled: Compiled, trace: Trace) -> Iterator[
         return
     if found.reason is not None:
         yield f"    {found.reason}{_what_is_open(found.open_waiver, compiled)}"
+    if found.verdict == "skips":  # the sentences of a rule share its condition; limits may be about some answers only
+        yield from dict.fromkeys(line for clause in found.clauses for line in _why_it_skips(clause, compiled))
+        return
     for clause in found.clauses:
-        if found.verdict == "skips":
-            yield from _why_it_skips(clause, compiled)
-            return  # the sentences of a rule share its condition
         yield from _clause(clause, compiled, trace)
     action = found.clauses[0].term.action if found.verdict == "violates" else None
     if action is not None:

@@ -155,7 +155,7 @@ def _parts(policy: RegulatorSet) -> Iterator[Expression]:
     from bylaw.spec.logic import walk
 
     for each in policy.regulators:
-        for said in (each.condition, each.obligation, each.value, each.event):
+        for said in (each.condition, each.obligation, each.value, each.event, each.among):
             if said is not None:
                 yield from walk(said)
     for exception in policy.exceptions:

@@ -70,17 +70,16 @@ def exit_code(record: AuditRecord | RunRecord, *, is_gate: bool, is_left_out: bo
 
 def print_record(record: AuditRecord | RunRecord, output: str) -> None:
     """Prints a record in one of the formats `json`, `markdown` and `text`."""
-    from rich.console import Console
-
     from bylaw.runtime.record import to_json
     from bylaw.runtime.report import render_console, render_markdown
+    from bylaw.runtime.report.terminal import standard_output
 
     if output == "json":
         click.echo(to_json(record))
     elif output == "markdown":
         click.echo(render_markdown(record))
     else:
-        render_console(record, Console())
+        render_console(record, standard_output())
 
 
 def fail_at(compiled: Compiled, code: str, message: str, terms: Iterable[str]) -> NoReturn:

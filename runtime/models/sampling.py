@@ -56,16 +56,19 @@ def sample_base(
     drawn: list[BaseSample] = []
     for first in range(0, len(keys), batch_size):
         part = keys[first : first + batch_size]
-        drawn.extend(_sample_batch(model, prompts, part, max_tokens, seed))
+        drawn.extend(sample_rows(model, prompts, part, max_tokens, seed))
         if progress is not None:
             progress(len(drawn), len(keys))
     return [drawn[i * samples_per_prompt : (i + 1) * samples_per_prompt] for i in range(len(prompts))]
 
 
-def _sample_batch(
+def sample_rows(
     model: LanguageModel, prompts: Sequence[tuple[int, ...]], keys: Sequence[tuple[int, int]], cap: int, seed: int
 ) -> list[BaseSample]:
-    """Responses for the rows `keys` (prompt index, sample index), which share one session; finished rows leave it."""
+    """Responses for the rows `keys` (prompt index, sample index), at most `cap` tokens each.
+
+    The rows share one session, which finished ones leave. `sample_base` is this over batches of all rows.
+    """
     vocabulary = model.vocabulary
     uniforms = row_uniforms(seed, BASE_STREAM, keys, cap)
     session = model.session([prompts[prompt] for prompt, _ in keys])

@@ -8,32 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bylaw.runtime.record import Agreement, AuditRecord, BudgetResult, InputProblem, RunRecord, TermAudit
 from bylaw.runtime.report import figures
 from bylaw.runtime.report.rows import run_rows
 from bylaw.runtime.report.summary import audit_summary, run_summary
+from bylaw.runtime.report.terminal import add_row, fit, new_table, say
 from bylaw.runtime.report.text import excerpt, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
 _EXCERPT = 400
 _PROBLEMS = 10
-_CLAUSE_WIDTH, _ROOMY = 16, 100
-"""Characters. On a narrower terminal a least width for one column would push the others off the edge."""
-
-_PLAIN = MappingProxyType(str.maketrans({"–": "-", "…": "...", "⟦": "[[", "⟧": "]]", "±": "+/-"}))
 
 
 def render_console(record: AuditRecord | RunRecord, console: Console) -> None:
     """Prints the record: what it comes to, one line a clause, and the findings."""
     if not record.complete:
-        _say(console, "interrupted: every figure covers what was done", "bold red")
+        say(console, "interrupted: every figure covers what was done", "bold red")
     if isinstance(record, RunRecord):
         _print_run(record, console)
     else:
@@ -42,9 +37,9 @@ def render_console(record: AuditRecord | RunRecord, console: Console) -> None:
 
 def _print_audit(record: AuditRecord, console: Console) -> None:
     _sentences(console, audit_summary(record))
-    table = _table(console, "clause", "rate or mean", "95% interval", "broken", "limit")
+    table = new_table(console, "clause", "rate or mean", "95% interval", "broken", "limit")
     for term in record.terms:
-        _row(
+        add_row(
             console,
             table,
             _clause(term),
@@ -64,12 +59,12 @@ def _print_audit(record: AuditRecord, console: Console) -> None:
 def _print_run(record: RunRecord, console: Console) -> None:
     _sentences(console, run_summary(record))
     for warning in record.warnings:
-        _say(console, f"warning: {warning}", "yellow")
+        say(console, f"warning: {warning}", "yellow")
     rows = run_rows(record)
     if rows:
-        table = _table(console, "clause", "before", "after", "weight (nats)", "price (nats)", "limit")
+        table = new_table(console, "clause", "before", "after", "weight (nats)", "price (nats)", "limit")
         for row in rows:
-            _row(
+            add_row(
                 console,
                 table,
                 _clause(row.term),
@@ -87,13 +82,13 @@ def _print_run(record: RunRecord, console: Console) -> None:
     if record.calibration is not None:
         found = record.calibration
         state = "" if found.converged else " (not converged)"
-        _say(
+        say(
             console,
             f"calibration: {figures.plural(found.rounds, 'round')}{state}, effective sample size "
             f"{figures.quantity(found.ess)}, {figures.quantity(found.smallest_prompt_ess)} for the hardest prompt",
         )
     if record.check is not None:
-        _say(console, f"check: {figures.sample(record.check)}")
+        say(console, f"check: {figures.sample(record.check)}")
     for audit in (record.base, record.regulated):
         if audit is not None:
             _print_problems(audit.problems, console)
@@ -103,12 +98,12 @@ def _print_run(record: RunRecord, console: Console) -> None:
 def _print_unscored(terms: Sequence[TermAudit], console: Console) -> None:
     for term in terms:
         for reason, count in term.reasons:
-            _say(console, f"unscored: {term.term}: {figures.plural(count, 'transcript')}: {reason}", "yellow")
+            say(console, f"unscored: {term.term}: {figures.plural(count, 'transcript')}: {reason}", "yellow")
 
 
 def _print_agreement(found: Agreement, console: Console) -> None:
     kappa = "undefined" if found.kappa is None else figures.quantity(found.kappa)
-    _say(
+    say(
         console,
         f"labels in {found.column}: {found.term} agrees on {figures.percent(found.agreement)} "
         f"({figures.percent_interval(found.agreement_interval)}); the more frequent label alone would on "
@@ -121,9 +116,9 @@ def _print_findings(terms: Sequence[TermAudit], console: Console) -> None:
         if not term.findings:
             continue
         console.print()
-        _say(console, f"{term.location}: {term.clause}", "bold")
+        say(console, f"{term.location}: {term.clause}", "bold")
         for finding in term.findings:
-            _say(console, f"  {finding.source}", "dim")
+            say(console, f"  {finding.source}", "dim")
             if finding.event is not None:
                 console.print(_indented(finding.event, console), highlight=False)
             if finding.event is None or finding.spans:
@@ -133,14 +128,14 @@ def _print_findings(terms: Sequence[TermAudit], console: Console) -> None:
 def _indented(words: str, console: Console) -> Text:
     from rich.text import Text
 
-    return Text(f"    {_fit(one_line(words), console)}")
+    return Text(f"    {fit(one_line(words), console)}")
 
 
 def _print_problems(problems: Sequence[InputProblem], console: Console) -> None:
     for problem in problems[:_PROBLEMS]:
-        _say(console, f"left out: {problem.source}:{problem.line}: {problem.message}", "yellow")
+        say(console, f"left out: {problem.source}:{problem.line}: {problem.message}", "yellow")
     if len(problems) > _PROBLEMS:
-        _say(console, f"left out: {len(problems) - _PROBLEMS:,} more parts of the input", "yellow")
+        say(console, f"left out: {len(problems) - _PROBLEMS:,} more parts of the input", "yellow")
 
 
 def _marked(response: str, spans: Sequence[tuple[int, int]], console: Console) -> Text:
@@ -153,7 +148,7 @@ def _marked(response: str, spans: Sequence[tuple[int, int]], console: Console) -
     text = Text("    ")
     for piece in shown.pieces:
         words = piece.text.replace("\n", "\n    ")
-        text.append(_fit(f"⟦{words}⟧" if piece.marked else words, console), "reverse" if piece.marked else "")
+        text.append(fit(f"⟦{words}⟧" if piece.marked else words, console), "reverse" if piece.marked else "")
     notes = ["(an empty answer)"] if not response else []
     notes += ["(the answer as a whole)"] if shown.whole else []
     notes += [f"({shown.left_out:,} more characters)"] if shown.left_out else []
@@ -164,38 +159,8 @@ def _marked(response: str, spans: Sequence[tuple[int, int]], console: Console) -
 
 def _sentences(console: Console, sentences: Sequence[str]) -> None:
     for number, sentence in enumerate(sentences):
-        _say(console, sentence, "bold" if number == 0 else "")
+        say(console, sentence, "bold" if number == 0 else "")
     console.print()
-
-
-def _say(console: Console, words: str, style: str = "") -> None:
-    from rich.text import Text
-
-    console.print(Text(_fit(one_line(words), console), style), highlight=False)
-
-
-def _table(console: Console, first: str, *others: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, highlight=False)
-    table.add_column(first, ratio=2, min_width=_CLAUSE_WIDTH if console.width >= _ROOMY else None, overflow="fold")
-    for name in others:
-        table.add_column(name, overflow="fold")
-    return table
-
-
-def _row(console: Console, table: Table, *cells: str) -> None:
-    from rich.text import Text
-
-    table.add_row(*(Text(_fit(cell, console)) for cell in cells))
-
-
-def _fit(words: str, console: Console) -> str:
-    """Words that the terminal can show: what its encoding lacks is spelt in other characters or as an escape."""
-    if console.encoding.lower().startswith("utf"):
-        return words
-    return words.translate(_PLAIN).encode(console.encoding, "backslashreplace").decode(console.encoding)
 
 
 def _clause(term: TermAudit) -> str:

@@ -202,7 +202,7 @@ class _Writer:
             sources=first.sources,
             where=said.where,
             sentences=said.sentences or tuple(dict.fromkeys(self._words(part.extent) for part in parts)),
-            remarks=tuple(_remarks(first, lifted)),
+            remarks=(*_remarks(first, lifted), *_prices(parts)),
             exceptions=self._exceptions(name, self.policy.exceptions, frozenset()),
             lifted_by=tuple(self._lift(waiver) for waiver in self.waivers.get(name, ())),
             examples=tuple(_example(each) for each in self.policy.examples if each.rule == name),
@@ -321,6 +321,12 @@ def _remarks(rule: Regulator, lifted: Sequence[str]) -> Iterable[str]:
     if rule.on_violation is not None:
         message = f', saying "{rule.on_violation.message}"' if rule.on_violation.message else "."
         yield f"When an answer breaks it: {rule.on_violation.action}{message}"
+
+
+def _prices(parts: Sequence[Regulator]) -> Iterator[str]:
+    """What keeping the limits of a rule may cost, which may be said of its level and not in its own words."""
+    for price in dict.fromkeys(part.price for part in parts if part.price is not None):
+        yield f"Gives way where keeping it would cost more than {price:g} nats for each unit of what it limits."
 
 
 def _suite(prompts: int, description: str | None) -> str:

@@ -92,6 +92,8 @@ def limit(term: TermAudit) -> str:
     if term.bound is None:
         return NOTHING
     asked = "" if term.confidence is None else f", with {stated_percent(term.confidence)} confidence"
+    asked += ", for each prompt" if term.each_prompt else ""
+    asked += "" if term.price is None else f", price at most {term.price:g}"
     return f"{term.sense or 'at most'} {_stated(term, term.bound)}{asked}"
 
 
@@ -122,12 +124,16 @@ def limit_outcome(term: TermAudit, budget: BudgetResult | None) -> str:
 
 
 def limit_bound(term: TermAudit) -> str:
-    """The one-sided bound that limits are judged by, in words; empty where there is none."""
+    """The one-sided bound that limits are judged by, and the worst prompt of one that holds for each prompt, in words;
+    empty where there is neither."""
+    worst = term.worst_prompt
+    at_worst = "" if worst is None else f"{in_unit_of(worst.rate, term)} in {worst.answers} answers to `{worst.prompt}`"
     if term.confidence_bound is None:
-        return ""
+        return at_worst
     side = "at least" if term.sense == "at least" else "at most"
     confidence = 0.95 if term.confidence is None else term.confidence
-    return f"{side} {in_unit_of(term.confidence_bound, term)} ({stated_percent(confidence)} sure)"
+    measured = f"{side} {in_unit_of(term.confidence_bound, term)} ({stated_percent(confidence)} sure)"
+    return f"{measured}; {at_worst}" if at_worst else measured
 
 
 def in_unit_of(value: float, term: TermAudit) -> str:

@@ -237,6 +237,7 @@ def _limit(term: TermAudit, budget: BudgetResult | None = None) -> str:
     if term.bound is None:
         return figures.NOTHING
     bound = figures.limit_bound(term)
+    bound = bound if term.worst_prompt is None else escape(bound)  # it holds what the prompt is called
     return f"{figures.limit_outcome(term, budget)} ({figures.limit(term)})" + (f"; measured {bound}" if bound else "")
 
 

@@ -80,7 +80,8 @@ _COUNTED: tuple[tuple[Kind, str, str], ...] = (
 def _counted(found: PolicyChanges, kind: Kind, one: str, many: str) -> str:
     changes = [change for change in found.changes if change.kind == kind]
     if kind in ("weight", "limit") and len(changes) == 1:
-        return changes[0].words if kind == "weight" else f"limit {changes[0].words}"
+        words = changes[0].words
+        return words if kind == "weight" or words.startswith("limit ") else f"limit {words}"
     return "" if not changes else one if len(changes) == 1 else many.format(len(changes))
 
 

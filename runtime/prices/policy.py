@@ -1,4 +1,4 @@
-"""What a policy costs on a real model: Shapley shares of KL(p*||p0), in nats a response."""
+"""What a policy costs on a real model: the shares of its rules in KL(p*||p0), in nats a response."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bylaw.compiler.law.prices import PricedPrompt, balance_log_ratio, shapley
+from bylaw.compiler.law.path_prices import attribute
+from bylaw.compiler.law.prices import PricedPrompt, balance_log_ratio
 from bylaw.compiler.program import RewardProgram
 from bylaw.runtime.decoders._proposal import proposal_log_prob
 from bylaw.runtime.decoders.interface import DecodeResult, DecodeTask
@@ -29,10 +30,9 @@ def price_policy(
     *,
     max_tokens: int,
     masked: bool,
-    seed: int,
     progress: Callable[[int, int], None],
 ) -> Price | None:
-    """Shapley shares of KL(p*||p0) on base and regulated samples together (balance heuristic).
+    """The shares of terms in KL(p*||p0) on base and regulated samples together (balance heuristic).
 
     The look-ahead of the proposal was counted on the same base samples, so their q is not quite that of fresh ones: an
     error of the order of one over their number, against an interval of one over its root. `masked` says that the
@@ -62,16 +62,15 @@ def price_policy(
             progress(len(priced), len(tasks))
     if not program.terms:
         return None
-    found = shapley([priced[index] for index in range(len(tasks))], seed=seed)
+    found = attribute([priced[index] for index in range(len(tasks))])
     low, high = found.total.interval
     terms = tuple(
         TermPrice(term.id, _without_noise(share), _without_noise(np.hypot(error, order)))
         for term, share, error, order in zip(
-            program.terms, found.shares, found.standard_error, found.permutation_error, strict=True
+            program.terms, found.shares, found.standard_error, found.approximation_error, strict=True
         )
     )
-    method = "Shapley value over all sets of rules" if found.exact else "Shapley value over random orders of the rules"
-    return Price(found.total.value, Interval(max(low, 0.0), high), terms, method)
+    return Price(found.total.value, Interval(max(low, 0.0), high), terms, found.method)
 
 
 def _without_noise(nats: float) -> float:
