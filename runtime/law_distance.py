@@ -99,7 +99,10 @@ def response_distance(found: Calibrated, traces: Sequence[Trace], name: str, see
         )
     left_out = []
     if len(known) < len(traces):
-        left_out.append(f"{len(traces) - len(known):,} responses whose id is none of the calibration's prompts")
+        strange = len(traces) - len(known)
+        left_out.append(
+            f"{strange:,} response{'s' if strange > 1 else ''} whose id is none of the calibration's prompts"
+        )
     known.sort(key=lambda trace: number[str(trace.id)])
     theirs = _scored(found.record.calibrated_program(), known)
     prompt = np.array([number[str(trace.id)] for trace in known])

@@ -19,8 +19,10 @@ from bylaw.compiler.pipeline import Compiled
 from bylaw.compiler.program import RewardProgram
 from bylaw.runtime.audit.audit import audit
 from bylaw.runtime.audit.statistics import exact_lower, exact_upper, wilson
+from bylaw.runtime.calibration.check import check_on_fresh_samples
+from bylaw.runtime.calibration.fit import FitSettings
+from bylaw.runtime.calibration.job import JobSettings, calibrate_in_memory
 from bylaw.runtime.calibration.problem import Multipliers, budget_problem
-from bylaw.runtime.calibration.solving import calibrate, check_on_fresh_samples
 from bylaw.runtime.decoders.interface import Decoder, DecodeResult, DecodeTask
 from bylaw.runtime.decoders.mask import Mask
 from bylaw.runtime.decoders.sir import Sir
@@ -63,8 +65,8 @@ class RunSettings:
     """`samples` and `particles` are per prompt, `responses` are handed out of the particles; lengths in tokens.
 
     `decoder` writes the answers that are handed out; calibration always uses `sir`, with `calibration_particles` in its
-    first round and twice as many in each round after it. `temperature` is that of the model and `prompts_digest` that
-    of the file of prompts: both are recorded, since they fix the law.
+    first round, and pools these with the samples of the base model. `temperature` is that of the model and
+    `prompts_digest` that of the file of prompts: both are recorded, since they fix the law.
     """
 
     samples: int = 16
@@ -76,6 +78,25 @@ class RunSettings:
     calibration_particles: int = 32
     temperature: float = 1.0
     prompts_digest: str = ""
+
+    @property
+    def job(self) -> JobSettings:
+        """The calibration that is part of the run."""
+        fit = FitSettings(self.samples, self.calibration_particles)
+        return JobSettings(self.temperature, self.max_tokens, self.seed, fit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Calibrating:
+    """Stages of a calibration that is part of a run."""
+
+    stages: Stages
+
+    def stage(self, name: str, total: int) -> None:
+        self.stages.stage(f"calibrating: {name}", total)
+
+    def progress(self, done: int, total: int) -> None:
+        self.stages.progress(done, total)
 
 
 @dataclass
@@ -174,22 +195,15 @@ def _reach(
     reached.base = _audit(program, compiled, plans, answers, "base model")
     _stop_if_interrupted(reached.base)
 
-    def redraw(multipliers: Multipliers, number: int) -> list[DecodeResult]:
-        stages.stage(f"calibrating, round {number}", len(plans))
-        more = replace(settings, calibration_particles=settings.calibration_particles * 2 ** (number - 1))
-        aimed = with_own(plans, multipliers.own)
-        return _decode(aimed, base, model, multipliers.common, more, stages, number, responses=0)[1]
-
     if solved is None:
-        multipliers, calibration = calibrate(program, plans, base, redraw)
-    else:
-        multipliers, calibration = solved
+        solved = calibrate_in_memory(program, plans, base, model, settings.job, _Calibrating(stages))
+    multipliers, calibration = solved
     reached.calibration = calibration
     calibrated = program.with_multipliers(multipliers.common)
     plans = with_own(plans, multipliers.own)
 
     stages.stage("sampling under the policy", len(plans))
-    tasks, results = _decode(plans, base, model, multipliers.common, settings, stages, 0, responses=settings.responses)
+    tasks, results = _decode(plans, base, model, multipliers.common, settings, stages)
     reached.decoder = _decoder_summary(results, settings)
     _require_answers(plans, results)
     if calibration is not None:
@@ -258,17 +272,14 @@ def _decode(
     multipliers: Mapping[str, float],
     settings: RunSettings,
     stages: Stages,
-    stream: int,
-    *,
-    responses: int,
 ) -> tuple[list[DecodeTask], list[DecodeResult]]:
     tasks = decode_tasks(plans, base, model, multipliers, settings.max_tokens)
-    particles = settings.particles if responses else settings.calibration_particles
-    decoder: Decoder = Sir(particles=particles, responses=responses, batch_size=BATCH)
-    if responses and settings.decoder == "mask":
+    decoder: Decoder = Sir(particles=settings.particles, responses=settings.responses, batch_size=BATCH)
+    if settings.decoder == "mask":
         decoder = Mask(particles=settings.particles, batch_size=BATCH)
-    seed = int(np.random.SeedSequence((settings.seed, 1, stream)).generate_state(1)[0])
-    at_once = max(1, BATCH // particles)
+    # calibration has (seed, 2, round): these answers are independent of the draws that the multipliers came from
+    seed = int(np.random.SeedSequence((settings.seed, 1, 0)).generate_state(1)[0])
+    at_once = max(1, BATCH // settings.particles)
     found = decode(decoder, model, tasks, settings.max_tokens, seed, prompts_at_once=at_once, progress=stages.progress)
     return tasks, found
 
@@ -337,12 +348,13 @@ def _with_confidence(term: TermAudit, rate: float, total: float) -> TermAudit:
 def _judged_by_the_law(record: AuditRecord, check: Check | None) -> AuditRecord:
     """Budgets are bounds on the law, and a binding one lies exactly on its bound: the answers handed out are above it
     every second time. So a budget is met when the law meets it within the error of the weighted samples; one that asks
-    for a confidence is judged on the answers, as in any audit."""
+    for a confidence is judged on the answers, as in any audit. Few answers to a prompt leave a limit for each prompt
+    open, so there the law decides alone."""
     status = {} if check is None else {budget.term: budget.status for budget in check.budgets}
     verdicts = {"met": True, "met within its error": True, "missed": False, "undetermined": None}
     terms = tuple(
         replace(term, within=verdicts[status[term.term]])
-        if term.term in status and term.confidence is None and term.within is not None
+        if term.term in status and term.confidence is None and (term.each_prompt or term.within is not None)
         else term
         for term in record.terms
     )

@@ -222,6 +222,8 @@ def _general(failure: Failure, source: Source, tables: Tables) -> Diagnostic:
         notes = ("say `at least`, `at most` or `exactly` before the number",)
     elif "MUST" in expected and failure.tokens and failure.tokens[-1].text in _PARTS_OF_LIMITS:
         notes = (_PARTS_OF_LIMITS[failure.tokens[-1].text],)
+    elif [token.text for token in failure.tokens[-2:-1]] == ["price"] and failure.tokens[-1].type in _NUMBERS:
+        notes = (_PARTS_OF_LIMITS["price"],)
     elif fix is None and "MUST" in expected and failure.tokens:
         fix = _meant_word(failure.tokens[-1], _SENTENCE_STARTS)
     message = f"expected {wanted}{after}, but found {_quoted(found.text)}"

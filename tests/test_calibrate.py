@@ -16,12 +16,12 @@ from bylaw.compiler.law.dual import DualSolution, solve_dual
 from bylaw.compiler.law.samples import Population, PromptSamples
 from bylaw.compiler.pipeline import compile_source
 from bylaw.compiler.program import RewardProgram
+from bylaw.runtime.calibration.check import check_on_fresh_samples
 from bylaw.runtime.calibration.fit import FitSettings
 from bylaw.runtime.calibration.job import JobSettings, Written, calibrate_policy
 from bylaw.runtime.calibration.pool import ratios
-from bylaw.runtime.calibration.problem import BudgetInfeasible, Multipliers, TooFewSamples, budget_problem
+from bylaw.runtime.calibration.problem import BudgetInfeasible, Multipliers, TooFewSamples, budget_problem, solve
 from bylaw.runtime.calibration.record import BudgetRecord, CalibrationRecord
-from bylaw.runtime.calibration.solving import check_on_fresh_samples
 from bylaw.runtime.decoders.sir import Sir
 from bylaw.runtime.enforcement import decode, decode_tasks, plan_prompts, score_samples
 from bylaw.runtime.models.sampling import sample_base
@@ -223,7 +223,11 @@ def test_an_elastic_limit_saturates_at_its_price(model: Tiny, tmp_path: Path) ->
     assert budget.rate.interval.low < rate < budget.rate.interval.high
     assert record.elastic == (("user", 0.4),)
     assert any("gave way" in warning for warning in record.warnings)
-    assert limit(calibrated(with_fields(program, "seldom", price=0.3), model, tmp_path).record, "seldom").price == 0.3
+    priced = with_fields(program, "seldom", price=0.3)
+    assert limit(calibrated(priced, model, tmp_path).record, "seldom").price == 0.3
+    # A price for the level goes before that of the limit.
+    plans = plan_prompts(priced, prompts(), model, CAP)
+    assert budget_problem(priced, plans, {"user": 0.4})[0].price == (0.4,)
 
 
 def test_weights_are_those_of_the_mixture(model: Tiny, tmp_path: Path) -> None:
@@ -335,6 +339,23 @@ def test_a_policy_without_limits_still_has_rates(model: Tiny, tmp_path: Path) ->
 
 
 # --------------------------------------------------------------------------------------------- bias
+def test_the_correction_of_the_bias_is_left_out_on_request(model: Tiny) -> None:
+    """All responses with their probabilities have no bias: the bound is met exactly only without the correction."""
+    exact = Exact(program_of(POLICY + SELDOM), model)
+    population = Population(
+        [
+            PromptSamples(free, exact.problem.features(scored.values, scored.counts))
+            for free, scored in zip(exact.free, exact.scored, strict=True)
+        ]
+    )
+    plain = solve(population, exact.problem, 0.0, corrected=False)
+    assert exact.rate("seldom", exact.law(Multipliers({"seldom": float(plain.mu[0])}))) == pytest.approx(0.02, abs=1e-9)
+    corrected = solve(population, exact.problem, 0.0)
+    shifted = exact.rate("seldom", exact.law(Multipliers({"seldom": float(corrected.mu[0])})))
+    assert 0.02 - shifted == pytest.approx(-float(plain.rate_bias[0]), abs=1e-9)
+    assert abs(0.02 - shifted) > 1e-6
+
+
 def test_pooled_calibration_meets_the_limit_on_average(model: Tiny, tmp_path: Path) -> None:
     """The exact rate under the multipliers that 20 small calibrations find, against the bound.
 

@@ -83,6 +83,19 @@ def test_the_table_says_what_every_limit_comes_to(house: Path) -> None:
     assert sorted(path.name for path in (house / "out").iterdir()) == ["calibration.json", "samples", "scores.npz"]
 
 
+def test_a_pipe_has_room_for_whole_names(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name = "letters_that_are_seldom_used"
+    calibrated = calibrate(house, policy=POLICY.replace("rule seldom", f"rule {name}")).stdout.splitlines()
+    answer = json.dumps({"id": "one", "prompt": "first 1", "response": "ab"})
+    (house / "answers.jsonl").write_text(answer, encoding="utf-8")
+    audited = call("audit", house / "rules.bylaw", house / "answers.jsonl", "--calibration", house / "out").stdout
+    beside = audited[audited.index("against the law") :].splitlines()
+    for lines in (calibrated, beside):
+        assert name in [line.split()[0] for line in lines if line.split()]
+        assert 80 < max(map(len, lines)) <= 118
+
+
 def test_the_formats_have_the_same_numbers(house: Path) -> None:
     data = json.loads(calibrate(house, "--format", "json").stdout)
     assert data == json.loads((house / "out" / "calibration.json").read_text(encoding="utf-8"))

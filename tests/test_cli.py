@@ -340,8 +340,9 @@ def test_a_budget_that_the_model_cannot_meet_is_marked_in_the_policy(tmp_path: P
     pytest.importorskip("torch", reason="running a model needs the extra `models`")
     if not STORIES.is_dir():
         pytest.skip("the story model lies in shared/data beside the checkout, which is not here")
-    # Every answer with a word in it has a vowel here, so a tenth of them cannot be had.
-    rules = write(tmp_path, "rule r { limit response contains /[aeiou]/ to at most 10% of responses }")
+    # Every answer with an e in it has a vowel, so it cannot be a tenth of them.
+    limit = "limit response contains /[aeiou]/ to at most 10% of responses"
+    rules = write(tmp_path, f'rule e {{ must contain "e" }}\nrule r {{ {limit} }}')
     prompts = write(tmp_path, '{"prompt": "Once upon a time,"}\n' * 4, "prompts.jsonl")
     arguments = ("--model", STORIES, "--max-tokens", 12, "--samples", 20, "--particles", 40, "--out", tmp_path / "out")
     result = call("run", rules, "--prompts", prompts, *arguments)

@@ -200,12 +200,12 @@ def test_greedy_replies_end_and_copy_the_order(loaded: tuple[Any, Any]) -> None:
 
 
 def test_training_repeats_by_seed(tmp_path: Path) -> None:
-    """Four steps at one thread: the same bytes from one seed, others from another."""
+    """Two steps at one thread: the same bytes from one seed, others from another."""
     pytest.importorskip("torch", reason="training needs the extra `models`")
     from bylaw.runtime.default_model.train import Settings, train
 
     def weights(name: str, seed: int) -> bytes:
-        train(Settings(seed=seed, steps=4), tmp_path / name)
+        train(Settings(seed=seed, steps=2), tmp_path / name)
         return (tmp_path / name / "model.safetensors").read_bytes()
 
     first = weights("one", 0)

@@ -174,12 +174,63 @@ def test_what_no_judgement_depends_on_stays(tmp_path: Path) -> None:
     assert {found["oak"]["status"], found["short"]["status"]} == {"undetermined"}
 
 
+def test_what_limits_and_order_move_is_written_too(tmp_path: Path) -> None:
+    """The table says what the file gets, also of a weight that no judgement depends on."""
+    lines = [pair("Oak.", "Elm.", f"p{n}") for n in range(12)]
+    for arguments in (("--at-least", "0.7"), ("--at-most", "0.4"), ("--at-least", "2.5", "--monotone")):
+        result = fit(tmp_path, POLICY, lines, "--format", "json", "--write", *arguments)
+        assert result.exit_code == 0, result.output
+        fitted = rows(record(result))
+        assert fitted["calm"]["status"] == "untold"
+        assert fitted["calm"]["remark"] == "no judgement depends on it; moved to where it is allowed"
+        program = compile_file(tmp_path / "rules.bylaw").require()
+        for name in ("oak", "short", "calm"):
+            weight = program.term(name).weight
+            assert weight is not None
+            assert abs(weight) == pytest.approx(fitted[name]["fitted"], rel=5e-3)
+
+
+def test_prompts_that_all_say_the_same_give_no_interval(tmp_path: Path) -> None:
+    """Resamples of equal prompts are equal: an interval of no width would say that the weight is certain."""
+    both = [each for n in range(12) for each in (pair("Oak.", "Elm.", f"p{n}"), pair("Elm.", "Oak.", f"p{n}"))]
+    found = rows(record(fit(tmp_path, POLICY, both, "--format", "json", "--resamples", "20")))["oak"]
+    assert (found["status"], found["interval"]) == ("fitted", None)
+    assert "no interval" in found["remark"]
+    more = rows(record(fit(tmp_path, POLICY, [*both, pair("Oak.", "Ash.")], "--format", "json", "--resamples", "20")))
+    assert more["oak"]["interval"] is not None
+
+
+@pytest.mark.parametrize("loss", ["logistic", "hinge"])
+def test_ties_alone(tmp_path: Path, loss: str) -> None:
+    tie = [{"prompt": f"p{n}", "responses": ["Oak.", "Elm."], "tie": True} for n in range(12)]
+    result = fit(tmp_path, POLICY, tie, "--loss", loss)
+    assert result.exit_code == 0, result.output
+    assert "accuracy on prompts that were not fitted cannot be told: all judgements are ties" in result.stdout
+    found = rows(record(fit(tmp_path, POLICY, tie, "--loss", loss, "--format", "json")))
+    assert found["oak"]["fitted"] < 0.1
+
+
 def test_judgements_that_never_disagree_need_a_limit(tmp_path: Path) -> None:
     lines = [pair("Oak.", "Elm.", f"p{n}") for n in range(12)]
     result = fit(tmp_path, POLICY, lines, "--l2", "0")
     assert result.exit_code == 1
     assert "no judgement speaks against `oak`" in result.stderr
     assert record(fit(tmp_path, POLICY, lines, "--l2", "0", "--at-most", "4", "--format", "json"))
+
+
+def test_one_judgement_against_is_enough_for_a_weight(tmp_path: Path) -> None:
+    """The fold that holds it out has no best weights: that is about the accuracy, not about the fit."""
+    lines = [pair("Oak.", "Elm.", f"p{n}") for n in range(29)] + [pair("Elm.", "Oak.", "p29")]
+    found = record(fit(tmp_path, ONE, lines, "--l2", "0", "--format", "json", "--resamples", "100"))
+    row = rows(found)["oak"]
+    assert row["fitted"] == pytest.approx(math.log(29), abs=1e-5)
+    assert row["interval"]["low"] < math.log(29)
+    assert row["interval"]["high"] is None  # a resample without it sets no end
+    assert found["accuracy"] is None
+    text = fit(tmp_path, ONE, lines, "--l2", "0").stdout
+    assert "cannot be told: in a part of them no judgement speaks against `oak`, so its weight would grow" in text
+    held = record(fit(tmp_path, ONE, lines, "--format", "json"))
+    assert held["accuracy"]["held_out"]["rate"] == pytest.approx(29 / 30)
 
 
 # ------------------------------------------------------------------------------------------------ what does not fit
@@ -379,6 +430,31 @@ def test_weights_that_cannot_be_written_leave_the_file_alone(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["judged.jsonl", "rules.bylaw"]
 
 
+def test_all_weights_that_cannot_be_written_are_named_at_once(tmp_path: Path) -> None:
+    policy = (
+        ONE
+        + """
+rule words(word: text) at user {
+  should mention word
+}
+apply words("ash") as ash at user
+apply words("yew") as yew at user
+rule elm at user {
+  should mention "elm"
+}
+"""
+    )
+    lines = [pair("Ash.", "Elm.", "p"), pair("Yew.", "Elm.", "q"), pair("Ash and yew.", "Ash and elm.", "r")]
+    result = fit(tmp_path, policy, lines * 20, "--write")
+    assert result.exit_code == 1
+    assert "`elm` would get the weight 0" in result.stderr
+    assert "`ash`, `yew` are not written out in" in result.stderr
+    assert "--keep ash --keep yew leaves their weights as they are" in result.stderr
+    assert (tmp_path / "rules.bylaw").read_text(encoding="utf-8") == policy
+    kept = fit(tmp_path, policy, lines, "--write", "--keep", "ash", "--keep", "yew", "--at-least", "0.01")
+    assert kept.exit_code == 0, kept.output
+
+
 def test_the_record_and_the_picture(tmp_path: Path) -> None:
     lines = planted(60, 5, {"oak": 1.5, "short": 0.7, "calm": 0.4})
     out, plot = tmp_path / "fit.json", tmp_path / "fit.svg"
@@ -408,6 +484,7 @@ def test_the_record_and_the_picture(tmp_path: Path) -> None:
         (("--judgements", "judged.jsonl", "--keep", "oka"), "did you mean `oak`?"),
         (("--judgements", "judged.jsonl", "--keep", "no_card"), "no rule with a weight called `no_card`"),
         (("--judgements", "judged.jsonl", "--without", "no_cart"), "did you mean `no_card`?"),
+        (("--judgements", "judged.jsonl", "--keep", "oak", "--without", "oak"), "by --keep and by --without"),
         (("--judgements", "judged.jsonl", "--order", "a>b"), "there are none"),
         (("--judgements", "judged.jsonl", "--group-by", "kind"), "there are none"),
         (("--judgements", "judged.jsonl", "--l2", "-1"), "not a number from 0 to 1,000"),

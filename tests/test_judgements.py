@@ -139,6 +139,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"prompt": "p", "choosen": "a", "rejected": "b"}, "it has `rejected` without `chosen`"),
     ({"prompt": "p", "respons": "a"}, "did you mean `response"),
     ({"prompt": "p", "chosen": "a"}, "it has `chosen` without `rejected`"),
+    ({"prompt": "p", "chosen": "a", "rejectd": "b"}, "is `rejectd` a slip?"),
     (PAIR | {"response": "a"}, "both `chosen` and `response`"),
     (PAIR | {"margin": -1}, "`margin` is not a number from 0 on"),
     (PAIR | {"margin": True}, "`margin` is not a number from 0 on"),
@@ -290,6 +291,28 @@ def test_answers_to_different_prompts_are_compared_in_blocks(tmp_path: Path) -> 
     apart = Comparisons()
     add_labelled(apart, labelled, order, None, 1)
     assert apart.pairs == []
+
+
+@pytest.mark.parametrize("across", ["meta.kind", None])
+def test_all_answers_to_a_prompt_are_of_one_group(tmp_path: Path, across: str | None) -> None:
+    """Otherwise a prompt would be fitted in one fold and predicted in another, and resampled in parts."""
+    sizes = [1, 2, 3, 70, BLOCK - 1, BLOCK + 1, 1, 1, 1, 200]
+    lines = [
+        {"prompt": f"p{n}", "response": f"a{number}", "class": "xy"[number % 2], "kind": "k"}
+        for n, size in enumerate(sizes)
+        for number in range(size)
+    ]
+    made = Comparisons()
+    add_labelled(made, read(tmp_path, *lines).labelled, ClassOrder(("x", "y")), across, 3)
+    groups: dict[str | None, set[int]] = {}
+    for pair in made.pairs:
+        for answer in (pair.better, pair.worse):
+            groups.setdefault(made.answers[answer].text("prompt"), set()).add(pair.group)
+    assert all(len(found) == 1 for found in groups.values())
+    assert {"p3", "p9"} <= set(groups)
+    assert len(made.pairs) <= 64 * sum(sizes)  # not all pairs of the large ones
+    if across is None:
+        assert len(set().union(*groups.values())) == len(groups)
 
 
 def test_examples_that_comply_are_better_than_those_that_violate() -> None:

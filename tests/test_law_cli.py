@@ -157,6 +157,7 @@ def test_detect_says_how_many_and_where_the_line_is() -> None:
 
 
 def test_detect_at_the_ends() -> None:
+    assert "Read 1 response, drawn" in law("detect", "0", "1").stdout
     assert json.loads(law("detect", "100%", "0%", "--format", "json").stdout)["exponent"] is None
     close = law("detect", "30%", "29.999%", "--error", "1%")
     assert close.exit_code == 0
@@ -333,6 +334,7 @@ def test_distance_on_the_command_line(tmp_path: Path) -> None:
     assert found.exit_code == 0, found.stderr
     assert "How far tiny is from the law of tiny" in found.stdout
     assert "infinite" in found.stdout
+    assert "not corrected for the bias" in found.stdout
     assert "gap" in law("distance", folder, "--format", "markdown").stdout
     data = json.loads(law("distance", folder, "--format", "json").stdout)
     assert [row["divergence"] for row in data["rows"]][:2] == ["kl", "reverse_kl"]
@@ -343,8 +345,9 @@ def test_distance_on_the_command_line(tmp_path: Path) -> None:
     other = law("distance", folder, "--responses", str(file))
     assert other.exit_code == 3
     assert "not known" in other.stdout
+    assert "not corrected for the bias" not in other.stdout
     words = " ".join(other.stdout.split())
-    assert "left out: 1 responses whose id is none of the calibration's prompts" in words
+    assert "left out: 1 response whose id is none of the calibration's prompts" in words
     assert "prompts without 4 responses of the law or of the model: `p2`" in words
 
 

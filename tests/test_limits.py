@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from scipy.optimize import linprog
 
 from bylaw.compiler.changes import compare
@@ -25,7 +28,8 @@ from bylaw.compiler.residual.conditions import Given
 from bylaw.compiler.specialise import CannotSpecialise, specialise
 from bylaw.compiler.verify import ProgramInvalid, verify
 from bylaw.runtime.audit.audit import _judge, audit
-from bylaw.runtime.audit.prompts import by_prompt, met_for_each
+from bylaw.runtime.audit.prompts import by_prompt, met_for_each, prompts_of
+from bylaw.runtime.cli import main
 from bylaw.runtime.record import TermAudit
 from bylaw.runtime.report import figures
 from bylaw.runtime.report.constitution import constitution, to_markdown
@@ -37,7 +41,7 @@ from bylaw.spec.logic import walk
 from bylaw.spec.parser import parse
 from bylaw.spec.printer import to_text
 from bylaw.spec.source import Source
-from bylaw.spec.trace import Message, Trace
+from bylaw.spec.trace import Message, Trace, tool_call
 
 ROUNDING = 1e-9
 
@@ -136,6 +140,7 @@ def test_a_part_stands_once(said: str) -> None:
         ("where response is json", "of responses where"),
         ("for every prompt", "for each prompt"),
         ("price up to 3", "at most 3"),
+        ("price 3", "price at most 3"),
     ],
 )
 def test_a_part_that_is_almost_right_is_told_how_it_is_written(said: str, note: str) -> None:
@@ -500,6 +505,38 @@ def audited(text: str, traces: Sequence[Trace], clusters: Sequence[str] | None =
     return term
 
 
+@pytest.mark.parametrize(
+    ("said", "more", "note"),
+    [
+        ('"a" to at most 5% of responses where response contains "a"', "", "every answer that it is about shows"),
+        ('"ab" to exactly 5% of responses where response contains "ab"', "", "every answer that it is about shows"),
+        ('"a" to at least 5% of responses where not response contains "a"', "", "no answer that it is about shows"),
+        (
+            '"a" to at least 5% of responses where response contains "b"',
+            'rule c at user { must not contain "a" }',
+            "with `c`, no answer that it is about shows",
+        ),
+        ('"a" to at most 5% of responses where response contains "b"', "", None),
+        ('"a" to at most 5% of responses where response contains "ab" or response contains "c"', "", None),
+        ('"b" to at least 5% of responses where response contains "ab"', "", None),
+    ],
+)
+def test_a_limit_that_only_no_answer_meets(said: str, more: str, note: str | None) -> None:
+    """It is a note where the answers could become better, a warning where only fewer of them help."""
+    compiled = check(f"rule r at user {{ limit response contains {said} }}\n{more}")
+    (told,) = found(compiled, "P421")
+    assert told.severity is (Severity.NOTE if note is None else Severity.WARNING)
+    assert (note is None) is ("can be met by giving fewer" in told.message)
+    assert note is None or note in told.notes[0]
+
+
+def test_nothing_is_said_of_fewer_answers_where_there_are_none() -> None:
+    text = 'rule r at user { limit response contains "a" to at most 5% of responses where response contains "b" }'
+    compiled = check(f'{text}\nrule c at user {{ must not contain "b" }}')
+    assert not found(compiled, "P421")
+    assert "never binds" in found(compiled, "P413")[0].message
+
+
 def test_the_rate_is_among_the_answers_that_a_limit_is_about() -> None:
     text = 'rule r at user { limit response contains "a" to at most 30% of responses where response contains "b" }'
     term = audited(text, [answered(each) for each in ("a", "a", "a", "ab", "b", "b", "b")])
@@ -538,6 +575,46 @@ def test_one_answer_to_each_prompt_shows_that_it_is_broken_and_never_that_it_is_
     assert audited(EACH, [answered("b")] * 20).within is None
     assert audited(EACH, [answered("b")] * 20, [f"p{n}" for n in range(20)]).within is None
     assert audited(EACH, [answered("a")] * 20, [f"p{n}" for n in range(20)]).within is False
+
+
+def test_a_prompt_with_one_answer_leaves_the_limit_open() -> None:
+    several = [answered("b")] * 4
+    assert audited(EACH, several, ["p", "p", "q", "q"]).within is True
+    assert audited(EACH, several, ["p", "p", "p", "q"]).within is None
+
+
+def test_which_answers_are_to_the_same_prompt() -> None:
+    asked, again = Message("user", "When do\nyou  open?"), Message("user", "Where?" * 40)
+    call = tool_call("hours", {"day": "Monday"})
+    traces = [
+        Trace((asked,)).answered("At nine."),
+        Trace((asked, call, Message("tool", "9", "hours"))).answered("At ten."),
+        Trace((Message("system", "Be brief."), asked)).answered("Nine."),
+        Trace((asked, Message("assistant", "At nine."), again)).answered("Here."),
+        answered("Nothing asked."),
+        answered("Nothing asked."),
+    ]
+    names = prompts_of(traces)
+    assert names is not None
+    assert names[0] == names[1] == "When do you open?"
+    assert names[2] == "When do you open? (transcript 3)"
+    assert len(names[3]) <= 60
+    assert len(set(names)) == 5
+    assert prompts_of(traces[1:]) is None
+    assert prompts_of([]) is None
+
+
+def test_an_audit_knows_by_itself_which_answers_are_to_the_same_prompt(tmp_path: Path) -> None:
+    (tmp_path / "rules.bylaw").write_text(EACH, encoding="utf-8")
+    command = ["audit", str(tmp_path / "rules.bylaw"), str(tmp_path / "said.jsonl"), "--format", "json"]
+    for against, within in ((30, True), (60, False)):
+        lines = [(f"p{n % 3}", "a" if n % 3 == 2 and n < 3 * against else "b") for n in range(300)]
+        text = "".join(json.dumps({"prompt": prompt, "response": said}) + "\n" for prompt, said in lines)
+        (tmp_path / "said.jsonl").write_text(text, encoding="utf-8")
+        record = json.loads(CliRunner().invoke(main, command).stdout)
+        (term,) = record["terms"]
+        assert (record["clusters"], term["within"]) == (3, within)
+        assert term["worst_prompt"] == {"prompt": "p2", "rate": against / 100, "answers": 100}
 
 
 def test_a_policy_that_keeps_to_its_limit_is_seldom_said_to_break_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,11 @@ from bylaw.runtime.cli import main
 from bylaw.runtime.prices.curve import curve
 from bylaw.runtime.prices.interactions import interactions
 from bylaw.runtime.prices.law import flatten
-from bylaw.runtime.prices.scored import ScoredSuite
+from bylaw.runtime.prices.scored import ScoredError, ScoredSuite, load
 from bylaw.runtime.prices.solve import solve
 from bylaw.runtime.prices.table import price_table
 from bylaw.runtime.report.price_files import write_prices
+from bylaw.runtime.report.price_page import curve_sections
 from bylaw.runtime.report.price_plots import price_figures, svg_text
 
 FILES = {"prices.html", "prices.md", "prices.json"}
@@ -54,6 +56,7 @@ def test_the_table_has_every_rule_and_the_interactions(place: Path, suite: Score
     for term in program.terms:
         assert f"{term.id} [" in done.stdout
     assert "The policy moves the model by" in done.stdout
+    assert "those of the law with these multipliers" in " ".join(done.stdout.split())
     assert "`little` and `often` pull against each other" in done.stdout
     data = json.loads(price(place, "--format", "json").stdout)
     made = price_table(solve(flatten(suite), program.terms))
@@ -110,6 +113,9 @@ def test_the_curve_meets_the_law_at_its_own_bound() -> None:
     solved = solve(scores, program.terms, ess_floor=1)
     found = curve(scores, program.terms, "often", ess_floor=1)
     own = next(point for point in found.points if point.bound == 0.6)
+    (text,) = curve_sections(found)
+    assert sum("the limit is a hard rule: no multiplier is large enough" in each for each in text.sentences) == 1
+    assert "sampled support ends" not in " ".join(text.sentences)
     assert own.rate.value == pytest.approx(0.6, abs=1e-9)
     assert own.multiplier.value == pytest.approx(solved.multiplier(4).value, abs=1e-8)
     assert own.kl.value == pytest.approx(solved.solution.budget_kl, abs=1e-9)
@@ -127,6 +133,7 @@ def test_the_curve_meets_the_law_at_its_own_bound() -> None:
         (("--what-if", "seldom=200%"), 2, "above 100 %"),
         (("--what-if", "rarely weight nan"), 2, "not a finite number"),
         (("--what-if", "rarely weight -2"), 2, "is negative"),
+        (("--what-if", "rarely weight 1e308"), 2, "at most 15 digits"),
         (("--without", "seldem"), 2, "did you mean `seldom`?"),
         (("--tradeoff", "nothing"), 2, "there is no rule called `nothing`"),
         (("--tradeoff", "rarely"), 2, "`rarely` is no limit"),
@@ -192,9 +199,61 @@ def _damaged_record(folder: Path) -> None:
     (folder / "calibration.json").write_text("{", encoding="utf-8")
 
 
+def _bomb(folder: Path) -> None:
+    """A few kilobytes that say that they are a terabyte."""
+    with np.load(folder / "scores.npz") as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    with zipfile.ZipFile(folder / "scores.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                if name == "values":
+                    header = {"descr": "<f8", "fortran_order": False, "shape": (10**11, 7)}
+                    np.lib.format.write_array_header_1_0(member, header)
+                else:
+                    np.lib.format.write_array(member, array)
+
+
+def _large_when_unpacked(folder: Path) -> None:
+    content = bytearray((folder / "scores.npz").read_bytes())
+    entry = content.rindex(b"PK\x01\x02")  # of the last file: its size unpacked, in the directory at the end
+    content[entry + 24 : entry + 28] = (0xFFFFFFF0).to_bytes(4, "little")
+    (folder / "scores.npz").write_bytes(bytes(content))
+
+
+def _with_head(**other: object) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        with np.load(folder / "scores.npz") as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        arrays["head"] = np.array(json.dumps({**json.loads(str(arrays["head"])), **other}))
+        np.savez_compressed(folder / "scores.npz", **arrays)
+
+    return damage
+
+
+def _without_floor(folder: Path) -> None:
+    """A floor that is no number would let anything pass."""
+    text = (folder / "calibration.json").read_text(encoding="utf-8")
+    assert text.count('"floor": 100.0') == 1
+    (folder / "calibration.json").write_text(text.replace('"floor": 100.0', '"floor": NaN'), encoding="utf-8")
+
+
+def _complex(folder: Path) -> None:
+    with np.load(folder / "scores.npz") as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    arrays["values"] = arrays["values"] + 1j
+    np.savez_compressed(folder / "scores.npz", **arrays)
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
+        (_bomb, "is not a file of scored responses"),
+        (_large_when_unpacked, "is larger than 4000000000 bytes"),
+        (_with_head(sizes=[float("inf")] * 3), "numbers of responses are not whole numbers"),
+        (_with_head(sizes=[-500, 1500, 500]), "numbers of responses are not whole numbers"),
+        (_with_head(format=2), "format 2 of scored responses is unknown"),
+        (_complex, "values is of type complex128"),
+        (_without_floor, "has the floor nan"),
         (_without_scores, "cannot be read"),
         (_half_the_scores, "is not a file of scored responses"),
         (_other_bytes, "is not a file of scored responses"),
@@ -214,6 +273,23 @@ def test_a_calibration_that_cannot_be_used(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_no_damage_of_scores_is_anything_but_a_named_error(tmp_path: Path, suite: ScoredSuite) -> None:
+    """300 seeded files with one to three wrong bytes: zlib, zipfile and NumPy's headers have errors of their own."""
+    suite.save(tmp_path / "scores.npz")
+    content = (tmp_path / "scores.npz").read_bytes()
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(300):
+        wrong = bytearray(content)
+        for place in rng.integers(len(wrong), size=rng.integers(1, 4)):
+            wrong[place] ^= int(rng.integers(1, 256))
+        (tmp_path / "wrong.npz").write_bytes(bytes(wrong))
+        try:
+            load(tmp_path / "wrong.npz")
+        except ScoredError:
+            refused += 1
+    assert refused > 270
 
 
 def test_a_stale_calibration_says_which_rules_changed(tmp_path: Path, place: Path) -> None:

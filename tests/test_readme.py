@@ -94,7 +94,18 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str], monke
     assert capsys.readouterr().out == "violated\n"
 
 
-@pytest.mark.parametrize("name", ["explain", "coverage", "diff", "residual"])
+def test_the_committed_calibration_is_of_the_shipped_policy_model_and_prompts(record: RunRecord) -> None:
+    from bylaw.runtime.calibration.record import load_record
+
+    kept = load_record(EXPECTED / "calibration")
+    assert kept.rules == record.policy_digest
+    assert (kept.model_digest, kept.prompts_digest != "") == (record.model_digest, True)
+    prompts = (ROOT / "examples/support/prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(line)["id"] for line in prompts} >= {prompt.prompt for b in kept.budgets for prompt in b.prompts}
+    assert all(budget.status == "binding" for budget in kept.budgets)
+
+
+@pytest.mark.parametrize("name", ["explain", "coverage", "diff", "residual", "price", "fit"])
 def test_the_output_of_a_command_is_what_it_prints(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,10 +118,19 @@ def test_the_output_of_a_command_is_what_it_prints(
         page = (ROOT / "README.md").read_text(encoding="utf-8")
         opened = f"<!-- {name}-output -->\n```text\n"
         start = page.index(opened) + len(opened)
-        changed = page[:start] + done.stdout + page[page.index("```", start) :]
+        shown = "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
+        changed = page[:start] + shown + page[page.index("```", start) :]
         (ROOT / "README.md").write_text(changed, encoding="utf-8")
         return
-    assert block(f"{name}-output") == done.stdout
+    assert settled(block(f"{name}-output")) == settled(done.stdout)
+
+
+def settled(printed: str) -> list[str]:
+    """The lines but one: which of several smallest sets of judgements `fit` names is up to a solver."""
+    lines = [line.rstrip() for line in printed.splitlines()]
+    return [
+        line for before, line in zip(["", *lines], lines, strict=False) if "weights that do not exist" not in before
+    ]
 
 
 def test_the_commands_for_authors_are_commands() -> None:

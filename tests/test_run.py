@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from bylaw.compiler.evaluate import TermScore, evaluate, evaluate_term
 from bylaw.compiler.law.dual import solve_dual
 from bylaw.compiler.law.samples import Population, PromptSamples
 from bylaw.compiler.pipeline import Compiled, compile_source
+from bylaw.runtime.calibration.job import calibrate_policy
 from bylaw.runtime.calibration.problem import BudgetInfeasible
 from bylaw.runtime.enforcement import EnforcementError
 from bylaw.runtime.record import RunRecord
@@ -21,7 +23,7 @@ from bylaw.spec.source import Source
 from bylaw.spec.trace import Message, Trace
 from tinymodels import TabularModel
 
-MAX_TOKENS = 6
+MAX_TOKENS = 5
 
 POLICY = """
 policy tiny version "1"
@@ -54,6 +56,8 @@ def prompts() -> list[Trace]:
 SETTINGS = RunSettings(
     samples=120, particles=800, responses=60, max_tokens=MAX_TOKENS, seed=11, calibration_particles=800
 )
+QUICK = replace(SETTINGS, samples=40, particles=100, responses=20, calibration_particles=200)
+"""For what does not hang on how exact a run is."""
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +119,27 @@ def test_the_multiplier_is_that_of_the_exact_dual(record: RunRecord, exact: Exac
     assert record.check.budgets[0].status == "met within its error"
 
 
+STEEP = 'rule r { limit response contains "dddd" to at least 20% of responses }'
+EACH = 'rule each { limit response contains "a" to at most 10% for each prompt }'
+
+
+@pytest.mark.parametrize(("text", "draws", "several"), [(POLICY, 120, False), (EACH, 120, False), (STEEP, 30, True)])
+def test_a_run_finds_what_calibration_by_itself_finds(
+    model: Tiny, text: str, draws: int, several: bool, tmp_path: Path
+) -> None:
+    """One law, one way to solve for it: every figure is the same, down to the last bit, in one round or in several."""
+    other = Tiny(model.table, others=(TabularModel(letters=b"abcd1", max_tokens=MAX_TOKENS, seed=6),))
+    traces = [Trace((Message("user", f"a long prompt {number}"),), {}, f"p{number}") for number in range(2)]
+    settings = replace(SETTINGS, samples=draws // 2, calibration_particles=draws)
+    found = run_policy(compiled(text), traces, "prompts", other, settings, Quiet("sampling under"))
+    program = compiled(text).require()
+    alone = calibrate_policy(program, traces, "prompts", other, settings.job, tmp_path, Quiet()).record
+    assert found.calibration is not None
+    assert found.calibration == alone.summary()
+    assert (found.calibration.rounds > 1, len(found.calibration.budgets)) == (several, 1)
+    assert abs(found.calibration.budgets[0].multiplier) > 0.5
+
+
 def test_rates_before_and_after_are_those_of_the_exact_laws(record: RunRecord, exact: ExactRun) -> None:
     assert record.base is not None
     assert record.regulated is not None
@@ -146,16 +171,18 @@ def test_the_price_is_the_exact_divergence_and_its_shares_add_up(record: RunReco
     assert sum(term.kl for term in record.price.terms) == pytest.approx(record.price.kl, abs=1e-9)
 
 
-def test_equal_seeds_give_equal_records_and_others_do_not(model: Tiny, record: RunRecord) -> None:
-    again = run_policy(compiled(POLICY), prompts(), "prompts", model, SETTINGS, Quiet())
+def test_equal_seeds_give_equal_records_and_others_do_not(model: Tiny) -> None:
+    record = run_policy(compiled(POLICY), prompts(), "prompts", model, QUICK, Quiet())
+    again = run_policy(compiled(POLICY), prompts(), "prompts", model, QUICK, Quiet())
     assert (again.base, again.calibration, again.regulated, again.price) == (
         record.base,
         record.calibration,
         record.regulated,
         record.price,
     )
-    other = run_policy(compiled(POLICY), prompts(), "prompts", model, replace(SETTINGS, seed=12), Quiet())
+    other = run_policy(compiled(POLICY), prompts(), "prompts", model, replace(QUICK, seed=12), Quiet())
     assert other.base != record.base
+    assert other.calibration != record.calibration
 
 
 @pytest.mark.parametrize(
@@ -164,7 +191,7 @@ def test_equal_seeds_give_equal_records_and_others_do_not(model: Tiny, record: R
      ("pricing", ["base", "calibration", "regulated"])],
 )  # fmt: skip
 def test_an_interrupt_keeps_what_was_reached(model: Tiny, stage: str, reached: list[str]) -> None:
-    found = run_policy(compiled(POLICY), prompts(), "prompts", model, SETTINGS, Quiet(stage))
+    found = run_policy(compiled(POLICY), prompts(), "prompts", model, QUICK, Quiet(stage))
     assert not found.complete
     parts = [name for name in ("base", "calibration", "regulated", "price") if getattr(found, name) is not None]
     assert parts == reached
@@ -187,14 +214,15 @@ def test_an_interrupt_inside_an_audit_ends_the_run(model: Tiny, monkeypatch: pyt
 
 def test_a_budget_that_cannot_be_met_is_an_error_with_its_name(model: Tiny) -> None:
     text = 'rule some_c { must contain "c" }\nrule seldom { limit response contains "c" to at most 10% of responses }'
+    settings = replace(SETTINGS, samples=40, calibration_particles=100)
     with pytest.raises(BudgetInfeasible) as error:
-        run_policy(compiled(text), prompts(), "prompts", model, SETTINGS, Quiet())
+        run_policy(compiled(text), prompts(), "prompts", model, settings, Quiet())
     assert error.value.terms == ("seldom",)
 
 
 def test_rules_that_no_short_answer_obeys_are_reported_before_sampling_under_them(model: Tiny) -> None:
     text = 'rule long { must contain "abcdabcdabcd" }'
-    with pytest.raises(EnforcementError, match="no response of at most 6 tokens"):
+    with pytest.raises(EnforcementError, match="no response of at most 5 tokens"):
         run_policy(compiled(text), prompts(), "prompts", model, SETTINGS, Quiet())
 
 
@@ -254,9 +282,8 @@ def test_an_average_of_nothing_is_a_hard_rule(model: Tiny) -> None:
 
 def test_what_is_rare_but_possible_is_found(model: Tiny) -> None:
     # One answer in several hundred; the first rounds see it for no prompt at all.
-    text = 'rule r { limit response contains "dddd" to at least 20% of responses }'
     settings = replace(SETTINGS, samples=40, particles=400, calibration_particles=60)
-    found = run_policy(compiled(text), prompts(), "prompts", model, settings, Quiet())
+    found = run_policy(compiled(STEEP), prompts(), "prompts", model, settings, Quiet())
     assert found.check is not None
     assert found.check.budgets[0].status != "missed"
     assert found.check.budgets[0].rate > 0.1
@@ -270,7 +297,7 @@ def test_limits_on_each_prompt_and_among_some_answers(model: Tiny) -> None:
         'rule part at user { limit response contains "c" to at most 10% of responses where response contains "d" }'
     )
     traces = [Trace((Message("user", f"prompt {number}"),), {}, f"p{number}") for number in range(2)]
-    found = run_policy(compiled(text), traces, "prompts", other, SETTINGS, Quiet())
+    found = run_policy(compiled(text), traces, "prompts", other, replace(SETTINGS, responses=4), Quiet())
     assert found.calibration is not None
     assert found.check is not None
     assert found.regulated is not None
@@ -287,6 +314,8 @@ def test_limits_on_each_prompt_and_among_some_answers(model: Tiny) -> None:
     assert found.price is not None
     assert {term.term for term in found.price.terms} == {term.id for term in program.terms}
     assert part.multiplier > 0.5
+    # Four answers to a prompt could not tell: the law says that both are met.
+    assert {term.term: term.within for term in found.regulated.terms} == {"each": True, "part": True}
 
 
 def test_few_particles_leave_a_budget_undetermined(model: Tiny) -> None:
@@ -299,16 +328,17 @@ def test_few_particles_leave_a_budget_undetermined(model: Tiny) -> None:
     assert next(term.within for term in found.regulated.terms if term.bound is not None) is None
 
 
-def test_intervals_allow_for_resampling(model: Tiny, exact: ExactRun) -> None:
+def test_intervals_allow_for_resampling(model: Tiny) -> None:
     """With far more answers than particles, the intervals after must still cover: 40 runs, at 95 %.
 
     Below 33 of 40 has a probability of 2 in 10^3 for an interval that covers 95 %; they are wide here, and cover more.
     """
     covered, truth = 0, _rate_without_the_budget(model)
+    policy = compiled(POLICY.replace("rule seldom", "#"))
     for seed in range(40):
-        settings = replace(SETTINGS, samples=8, particles=24, responses=80, calibration_particles=24, seed=seed)
-        text = POLICY.replace("rule seldom", "#")
-        found = run_policy(compiled(text), prompts(), "prompts", model, settings, Quiet())
+        settings = replace(SETTINGS, samples=8, particles=24, responses=80, seed=seed)
+        # The prices, which come last, are not what this is about.
+        found = run_policy(policy, prompts()[:2], "prompts", model, settings, Quiet("pricing"))
         assert found.regulated is not None
         term = next(term for term in found.regulated.terms if term.term == "asked")
         assert term.interval is not None
@@ -327,7 +357,7 @@ def _rate_without_the_budget(model: Tiny) -> float:
 
 
 def test_masking_is_labelled_biased_and_does_not_follow_the_law(model: Tiny, exact: ExactRun) -> None:
-    settings = replace(SETTINGS, responses=800, decoder="mask")
+    settings = replace(SETTINGS, responses=800, decoder="mask", calibration_particles=200)
     found = run_policy(compiled(POLICY), prompts(), "prompts", model, settings, Quiet())
     assert found.decoder is not None
     assert found.decoder.biased
@@ -336,7 +366,7 @@ def test_masking_is_labelled_biased_and_does_not_follow_the_law(model: Tiny, exa
     assert rates["no_ba"] == rates["some_c"] == 0
     # Masking ignores the weight of 1.5 nats: the rate stays far above that of the law, by over ten standard errors.
     assert rates["rarely"] is not None
-    assert rates["rarely"] - exact.regulated["rarely"] > 10 * math.sqrt(0.12 * 0.88 / 3200)
+    assert rates["rarely"] - exact.regulated["rarely"] > 10 * math.sqrt(0.1 * 0.9 / 3200)
     # Its weights repair it: the price of the policy is the same.
     assert found.price is not None
     error = (found.price.kl_interval.high - found.price.kl_interval.low) / (2 * 1.96)

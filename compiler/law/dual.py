@@ -11,7 +11,7 @@ Monte-Carlo error within prompts only. Sources: see ``dual_newton``, ``dual_inte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from bylaw.compiler.law.dual_intervals import own_intervals, shared_intervals
 from bylaw.compiler.law.dual_newton import Solved, minimise, quasi_newton
-from bylaw.compiler.law.dual_problem import Dense, Problem
+from bylaw.compiler.law.dual_problem import Dense, Problem, State
 from bylaw.compiler.law.feasibility import (
     Certificate,
     Sense,
@@ -152,11 +152,7 @@ def solve_dual(
     solved = search(problem, start, tolerance, _lowest_value(problem, limits))
     rigid = np.isinf(limits)
     # A curvature that sees every direction proves that a law of full support meets the budgets; else ask the LP.
-    open_ones = (problem.flat(rigid) > 0.0) & problem.varies
-    proven = _sees(solved, open_ones)
-    if not proven and solved.state.stationarity < solved.curvature_slope:
-        solved = replace(solved, curvature=solved.state.curvature(), curvature_slope=solved.state.stationarity)
-        proven = _sees(solved, open_ones)
+    proven = _proven(solved, (problem.flat(rigid) > 0.0) & problem.varies)
     if solved.state.stationarity > tolerance or not proven:
         members = tuple(int(index) for index in np.flatnonzero(rigid))
         certificate = conflict_among(population, vector, kinds, members, each)
@@ -171,10 +167,13 @@ def solve_dual(
     return _solution(population, kinds, solved, tolerance, ess_floor)
 
 
-def _sees(solved: Solved, members: BoolArray) -> bool:
-    """Whether the curvature certainly sees every direction over ``members`` [U], in spite of the slope it was taken at."""
-    least = max(_FLAT, 8.0 * solved.state.problem.scale.size * solved.curvature_slope)
-    return solved.curvature.exceeds(least, members)
+def _proven(solved: Solved, members: BoolArray) -> bool:
+    """Whether the curvature certainly sees every direction over ``members`` [U]; the slope there is its error."""
+    state, error = solved.state, 8.0 * solved.state.problem.scale.size
+    if solved.curvature.exceeds(max(_FLAT, error * solved.curvature_slope), members):
+        return True
+    least = max(_FLAT, error * state.stationarity)
+    return state.stationarity < solved.curvature_slope and state.curvature().exceeds(least, members)
 
 
 def _checked_each(population: Population, each_prompt: Sequence[bool] | None, budgets: int) -> BoolArray:
@@ -195,12 +194,11 @@ def _scaled(
 ) -> Problem:
     rows, share = population.rows, population.weights
     low, high = rows.extremes
-    largest = np.maximum(np.abs(low - bounds[:, None]), np.abs(high - bounds[:, None])).max(axis=1)
-    scale = np.where(largest > 0.0, largest, 1.0)
+    reach = np.maximum(np.abs(low - bounds[:, None]), np.abs(high - bounds[:, None]))
+    scale = np.where(reach.any(axis=1), reach.max(axis=1), 1.0)
     smallest = 1e-12 * np.maximum(scale, np.abs(bounds))
     farthest = np.maximum(np.abs(low @ share - bounds), np.abs(high @ share - bounds))
-    own_farthest = np.maximum(np.abs(low - bounds[:, None]), np.abs(high - bounds[:, None]))[each].T
-    idle = np.concatenate([(farthest <= smallest)[~each], (own_farthest <= smallest[each]).ravel()])
+    idle = np.concatenate([(farthest <= smallest)[~each], (smallest[each] >= reach[each].T).ravel()])
     spread = high - low > smallest[:, None]
     varies = np.concatenate([spread[~each].any(axis=1), spread[each].T.ravel()])
     lower = np.array([0.0 if sense == "at most" else -limit for sense, limit in zip(senses, limits, strict=True)])
@@ -228,13 +226,7 @@ def _solution(
 ) -> DualSolution:
     base, state, curvature, problem = population.base, solved.state, solved.curvature, solved.state.problem
     known = curvature.matrix * np.outer(problem.scale, problem.scale) if isinstance(curvature, Dense) else None
-    if problem.rows is population.rows:
-        law = state.log_z, state.weight, state.means
-        tilt = None if problem.rows.single else state.tilt
-        moments = row_moments(population.rows, population.weights, tilt, known, law)
-    else:
-        tilt = state.tilt + _offset(problem, state.point)
-        moments = row_moments(population.rows, population.weights, tilt, known)
+    moments = _moments(population, state, known)
     _refuse_few_samples(moments, ess_floor, bool(problem.own.size))
     mu = problem.multipliers(state.point)
     mean_mu = population.weights @ mu if problem.own.size else mu[0]
@@ -244,7 +236,7 @@ def _solution(
     for index, sense in enumerate(senses):
         room[:, index] = _room(sense, room[:, index])
     log_z = population.weights @ moments.log_z
-    never = _silent(population).all(axis=1)
+    never = population.rows.never
     return DualSolution(
         mu=mean_mu,
         mu_interval=_around(interval, mean_mu),
@@ -276,16 +268,17 @@ def _solution(
     )
 
 
+def _moments(population: Population, state: State, covariance: FloatArray | None) -> Moments:
+    rows, problem = population.rows, state.problem
+    if problem.rows is not rows:
+        return row_moments(rows, population.weights, state.tilt + _offset(problem, state.point), covariance)
+    law = state.log_z, state.weight, state.means
+    return row_moments(rows, population.weights, None if rows.single else state.tilt, covariance, law)
+
+
 def _offset(problem: Problem, point: FloatArray) -> FloatArray:
     """[G] or [1] μ·b, by which the exponents μ·f of the rows exceed the scaled ones ν·c."""
     return problem.rows.spread(problem.table(point) @ (problem.bounds / problem.scale))
-
-
-def _silent(population: Population) -> BoolArray:
-    """[J, X] whether a feature is 0 on every sample of a prompt."""
-    low, high = population.rows.extremes
-    result: BoolArray = (low == 0.0) & (high == 0.0)
-    return result
 
 
 def _refuse_few_samples(moments: Moments, floor: float, own: bool) -> None:
@@ -306,14 +299,14 @@ def _multiplier_intervals(
     """([X, J, 2], [J, 2]): intervals of what acts on each prompt, and of the shared or mean multipliers."""
     problem, base = solved.state.problem, population.base
     plain = bool((np.abs(population.log_weight) <= 1e-12).all())  # drawn from the law without budgets itself
-    silent = _silent(population)
+    silent, never = population.rows.silent, population.rows.never
     if isinstance(solved.curvature, Dense):
         interval = shared_intervals(solved.state, moments)
-        interval = _with_unseen(interval, problem, senses, _ceiling(silent.all(axis=1), base.ess), plain)
+        interval = _with_unseen(interval, problem, senses, _ceiling(never, base.ess), plain)
         return np.broadcast_to(interval, (problem.rows.prompts, *interval.shape)), interval
     own, interval = own_intervals(solved.state, solved.curvature)
     for prompt in range(problem.rows.prompts):
-        unseen = np.where(problem.each, silent[:, prompt], silent.all(axis=1))
+        unseen = np.where(problem.each, silent[:, prompt], never)
         sizes = np.where(problem.each, base.prompt_ess[prompt], base.ess)
         wider = _with_unseen(own[prompt], problem, senses, _ceiling(unseen, sizes), plain)
         with np.errstate(invalid="ignore"):
@@ -376,7 +369,7 @@ def _no_law(
 ) -> DualSolution:
     """The answer when no finite multipliers exist: base rates, statuses and the certificate; the rest is NaN."""
     nothing, base = np.full(bounds.size, np.nan), population.base
-    never = _silent(population).all(axis=1)
+    never = population.rows.never
     statuses: list[Status] = [status if index in members else "undetermined" for index in range(bounds.size)]
     return DualSolution(
         mu=nothing,

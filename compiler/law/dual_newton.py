@@ -140,7 +140,7 @@ def quasi_newton(problem: Problem, start: FloatArray, tolerance: float, lowest: 
 
 
 def _first_guess(problem: Problem, start: FloatArray, lowest: float) -> tuple[FloatArray, Dense | Arrow | None]:
-    """The solution on a thinned sample and the curvature there, where that is much cheaper and exists; else ``start``."""
+    """The solution on a thinned sample, where that is cheap and exists, and the curvature there; else ``start``."""
     rows = problem.rows
     step = rows.log_weight.size // max(_ROUGH_ROWS, 32 * rows.prompts)
     if step < 4 or rows.log_weight.size < _MANY_ROWS:

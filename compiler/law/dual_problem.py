@@ -31,8 +31,9 @@ class Problem:
     """X prompts, J budgets, of which K are ``each`` prompt's own; U = J − K + X·K unknowns.
 
     Attributes:
-        rows: merged rows with features v, of which (v − offset) / unit [J] = c = (f − b) / s. share: [X] prompt weights.
+        rows: merged rows with features v, such that (v − offset) / unit = c = (f − b) / s. share: [X] prompt weights.
         bounds, scale: [J] b and s. limits: ([J], [J]) lowest and highest μ. each: [J] bool.
+        offset, unit: [J]; b and s for features as they are, 0 and 1 (as with own multipliers) for standardised ones.
         idle: [U] bool, constant and on its bound (over all prompts, or in its own): a slope there would be rounding.
         varies: [U] bool, not constant within every prompt (or within its own).
     """

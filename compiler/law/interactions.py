@@ -2,7 +2,9 @@
 
 dE[φ_i]/dθ_j = Cov_ij = dE[φ_j]/dθ_i: with every φ turned so that its rule wants more of it, a negative covariance is a
 pair in tension. Every entry has its Monte-Carlo error, and pairs are told apart only beyond it, at one false alarm
-rate for all of them together (Bonferroni), so that many rules do not make chance look like a finding.
+rate for all of them together (Bonferroni), so that many rules do not make chance look like a finding. Two rare events
+that never met in the sample have hardly any spread to take an error from; there the error is the one that features free
+of each other would have, so that what chance alone keeps apart is no tension.
 """
 
 from __future__ import annotations
@@ -27,15 +29,17 @@ class Interactions:
         covariance, covariance_error: [K, K] mean_x Cov_{p*(.|x)}, in the features' units, with standard errors.
         correlation, correlation_error: [K, K] the same over standard deviations, within [−1, 1]; NaN where one is 0, as
             for a hard rule, which is constant under the law.
+        chance_error: [K, K] the standard error of the correlation of features that are free of each other.
     """
 
     covariance: FloatArray
     covariance_error: FloatArray
     correlation: FloatArray
     correlation_error: FloatArray
+    chance_error: FloatArray
 
     def told_apart(self, false_alarm: float = 0.05) -> tuple[tuple[int, int], ...]:
-        """Pairs (i, j), i < j, whose correlation is not 0 beyond its error, the strongest first.
+        """Pairs (i, j), i < j, whose correlation is not 0 beyond both its errors, the strongest first.
 
         Args:
             false_alarm: probability of any pair at all where no two features have to do with each other.
@@ -50,7 +54,8 @@ class Interactions:
         if not pairs:
             return ()
         limit = NormalDist().inv_cdf(1.0 - false_alarm / (2 * len(pairs)))
-        found = [pair for pair in pairs if abs(self.correlation[pair]) > limit * self.correlation_error[pair]]
+        error = np.fmax(self.correlation_error, self.chance_error)
+        found = [pair for pair in pairs if abs(self.correlation[pair]) > limit * error[pair]]
         return tuple(sorted(found, key=lambda pair: -abs(self.correlation[pair])))
 
     def tensions(self, false_alarm: float = 0.05) -> tuple[tuple[int, int], ...]:
@@ -105,7 +110,19 @@ def interactions(
             relative = 0.5 * (variances[:, [row]] / units[row] ** 2 + variances / units**2)
             normed = influence / (units[row] * units) - correlation[row] * relative
             scaled_errors[row] = np.where(known, np.sqrt(np.square(normed).sum(axis=0)), np.nan)
-    return Interactions(covariance, errors, np.clip(correlation, -1.0, 1.0), scaled_errors)
+    chance = np.sqrt(
+        sum(
+            np.square(share * part[0]).sum() * np.outer(np.diag(each), np.diag(each))
+            for share, part, each in zip(weights, parts, within, strict=True)
+        )
+    ) / np.outer(units, units)
+    return Interactions(
+        covariance,
+        errors,
+        np.clip(correlation, -1.0, 1.0),
+        scaled_errors,
+        np.where(np.outer(known, known), chance, np.nan),
+    )
 
 
 def _centred(prompt: PricedPrompt, features: FloatArray) -> tuple[FloatArray, FloatArray]:

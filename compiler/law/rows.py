@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from bylaw.compiler.law.numerics import FloatArray, IntArray
+from bylaw.compiler.law.numerics import BoolArray, FloatArray, IntArray
 
 _BLOCK = 4096  # columns of a block: J = 10 features of float64 then take 320 KiB
 _STRETCH = 512  # columns of a stretch that stands for eight
@@ -65,7 +65,7 @@ class Rows:
         return bool((self.counts == self.counts[0]).all())
 
     def fold(self, change: np.ufunc, per_row: FloatArray, per_prompt: FloatArray) -> None:
-        """``per_row`` [G] (contiguous) changed in place by each prompt's number [X]: ``np.subtract``, ``np.multiply`` …"""
+        """Changes ``per_row`` [G] (contiguous) in place by each prompt's number [X], ``np.subtract`` for one."""
         if self.even:
             table = per_row.reshape(self.prompts, -1)
             change(table, per_prompt[:, None], out=table)
@@ -124,6 +124,18 @@ class Rows:
         low: FloatArray = np.minimum.reduceat(self.values, self.starts, axis=1)
         high: FloatArray = np.maximum.reduceat(self.values, self.starts, axis=1)
         return low, high
+
+    @cached_property
+    def silent(self) -> BoolArray:
+        """[J, X] whether a feature is 0 on every sample of a prompt."""
+        result: BoolArray = (self.extremes[0] == 0.0) & (self.extremes[1] == 0.0)
+        return result
+
+    @cached_property
+    def never(self) -> BoolArray:
+        """[J] whether a feature is 0 on every sample."""
+        result: BoolArray = np.logical_and.reduce(self.silent, axis=1)
+        return result
 
     def standardised(self, centre: FloatArray, scale: FloatArray) -> Rows:
         """The same rows with features (f − centre) / scale; centre, scale [J]."""

@@ -256,7 +256,7 @@ def row_moments(
 ) -> Moments:
     """The moments on merged rows for exponents ``tilt`` [G] = μ·f and prompt weights ``share`` [X].
 
-    ``covariance`` [J, J] and ``law``, (log Ẑ [X], w̃ [G], mean of f [J, X]), are taken over where they are known already; rows
+    ``covariance`` [J, J] and ``law``, (log Ẑ [X], w̃ [G], mean of f [J, X]), are taken over where they are known. Rows
     of single samples need no ``tilt`` then.
     """
     if law is None:

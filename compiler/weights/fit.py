@@ -39,6 +39,7 @@ __all__ = ["FitOptions", "FittedWeights", "Loss", "NotSolved", "SeparableJudgeme
 _TOLERANCE = 1e-13  # of the mean loss, asked of the solvers
 _CERTIFIED = 1e-6  # a relative gap above this is refused; what is reached is about 1e-11; at least 1e-8 a judgement
 _PROXIMAL = (1e-8, *([1e-11] * 20))
+_NEARBY = 1e-8  # the gap that a later step of them starts from
 _VISIBLE = 1e-7
 _NO_RISE = 1e-6  # of a scaled difference: a rise below it is rounding
 _RIGHT_ORDER = 1e-9
@@ -250,7 +251,7 @@ def _is_finite_optimum(task: Task, point: Point) -> bool:
 
 def _hinge_solved(model: Model, task: Task) -> Point:
     if model.l2 > 0.0:
-        point = by_working_set(task, lambda part: hinge_point(part, _TOLERANCE))
+        point = by_working_set(task, lambda part, near: hinge_point(part, _TOLERANCE, near))
     else:
         point = nearest_optimum(model, task) or linear_point(task)
     if point is None:
@@ -263,12 +264,12 @@ def _proximal(model: Model, task: Task, start: FloatArray) -> Point:
 
     The first step keeps what is not judged at the reference; the later ones take the pull out of the rest.
     """
-    centre, steps = start, 0
+    centre, steps, held = start, 0, None
     for strength in _PROXIMAL:
         pull = np.full(task.pull.size, strength)
         gentle = replace(task, pull=pull, centre=centre)
-        point = logistic_point(gentle, centre, _TOLERANCE)
-        steps += point.steps
+        point = logistic_point(gentle, centre, _TOLERANCE, held, _NEARBY)
+        steps, held = steps + point.steps, point.sides
         moved = float(np.abs(point.variables - centre).max())
         centre = point.variables
         if moved * strength <= _TOLERANCE:

@@ -18,6 +18,8 @@ from bylaw.compiler.law.numerics import BoolArray, FloatArray, IntArray
 
 __all__ = ["BoolArray", "FloatArray", "IntArray", "PairProblem", "pairs_from_features", "pairs_from_order"]
 
+_BLOCK = 15000  # numbers worked on at a time
+
 
 @dataclass(frozen=True, eq=False)
 class PairProblem:
@@ -227,19 +229,27 @@ def _pairs_within(groups: IntArray, ranks: FloatArray, ties: bool) -> Iterator[t
         yield members[left], members[right]
 
 
+def _blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Slices of rows so short that what is computed on them stays in the cache."""
+    step = max(_BLOCK // max(columns, 1), 1)
+    return (slice(begin, begin + step) for begin in range(0, rows, step))
+
+
 def distinct_rows(matrix: FloatArray) -> tuple[IntArray, IntArray]:
     """(index [U] of one row of each kind, kind [N] of each row) by exact equality, −0 being 0."""
     rows, columns = matrix.shape
     if columns == 0 or rows == 0:
         return np.arange(min(rows, 1)), np.zeros(rows, np.int64)
-    plain = np.ascontiguousarray(matrix + 0.0)  # adding 0.0 turns −0 into 0
-    bits = plain.view(np.uint64)
     factors = np.random.default_rng(0).integers(0, 2**64, columns, dtype=np.uint64) | np.uint64(1)
     # Sorting one number a row is much faster than sorting rows. Small floats differ in their high bits: fold them down.
-    key = ((bits ^ (bits >> np.uint64(32))) * factors).sum(axis=1, dtype=np.uint64)
+    key = np.empty(rows, dtype=np.uint64)
+    blocks = list(_blocks(rows, columns))
+    for part in blocks:
+        bits = np.ascontiguousarray(matrix[part] + 0.0).view(np.uint64)  # adding 0.0 turns −0 into 0
+        key[part] = (bits ^ (bits >> np.uint64(32))) @ factors
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    if not np.array_equal(bits[first[inverse]], bits):  # two kinds of row with one key
-        whole = plain.view(np.dtype((np.void, 8 * columns))).ravel()
+    if not all(np.array_equal(matrix[first[inverse[part]]], matrix[part]) for part in blocks):  # one key, two kinds
+        whole = np.ascontiguousarray(matrix + 0.0).view(np.dtype((np.void, 8 * columns))).ravel()
         _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
     return first.astype(np.int64), inverse.ravel().astype(np.int64)
 
@@ -307,7 +317,8 @@ def _checked_classes(
     for name, index in (("better", first), ("worse", second)):
         if index.size and (index.min() < 0 or index.max() >= table.shape[0]):
             raise ValueError(f"{name} must be rows of classes, 0 to {table.shape[0] - 1}")
-    if pairs and np.abs(table[first] - table[second] - differences).max(initial=0.0) > 0.0:
+    parts = _blocks(pairs, features)
+    if any((table[first[part]] - table[second[part]] != differences[part]).any() for part in parts):
         raise ValueError("differences must equal classes[better] − classes[worse]")
     return {"classes": table, "better": first, "worse": second}
 

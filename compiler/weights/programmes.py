@@ -18,6 +18,7 @@ _PRECISE = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance":
 _GENTLE_PULLS = (1e-6, 1e-9)
 _TOUCHES = 1e-8  # nats: a row or side nearer to its kink than this may have a multiplier inside its range
 _STATIONARY = 1e-9
+_EXACT = 1e-15
 
 
 class NotSolved(RuntimeError):
@@ -58,7 +59,7 @@ def nearest_optimum(model: Model, task: Task) -> Point | None:
     guess: FloatArray | None = None
     for pull in _GENTLE_PULLS:
         gentle = replace(task, pull=pull * share)
-        found = by_working_set(gentle, lambda part: hinge_point(part, 1e-14), guess)
+        found = by_working_set(gentle, lambda part, near: hinge_point(part, 1e-14, near), guess)
         if found is not None:
             guess = found.variables
             proof = _multipliers(task, found)
@@ -69,8 +70,6 @@ def nearest_optimum(model: Model, task: Task) -> Point | None:
 
 def _multipliers(task: Task, point: Point) -> Point | None:
     """The point with multipliers of the loss without pull, None if it is not an optimum of that."""
-    from scipy.optimize import linprog
-
     short = task.margin - task.matrix @ point.variables
     gap = task.sides @ point.variables - task.limits
     tight, touched = np.abs(short) <= _TOUCHES, np.abs(gap) <= _TOUCHES * (1.0 + np.abs(task.limits))
@@ -79,19 +78,37 @@ def _multipliers(task: Task, point: Point) -> Point | None:
     equations = np.hstack([task.matrix[tight].T, task.sides[touched].T])
     upper = np.concatenate([task.count[tight], np.full(int(touched.sum()), np.inf)])
     if upper.size:
-        result = linprog(
-            np.zeros(upper.size),
-            A_eq=equations,
-            b_eq=task.slope - rows @ task.matrix,
-            bounds=np.column_stack([np.zeros(upper.size), upper]),
-            method="highs-ds",
-            options=_PRECISE,
-        )
-        if result.status != 0:
+        guess = np.concatenate([point.rows[tight], point.sides[touched]])
+        found = _within(equations, task.slope - rows @ task.matrix, upper, guess)
+        if found is None:
             return None
-        rows[tight], sides[touched] = result.x[: int(tight.sum())], result.x[int(tight.sum()) :]
+        rows[tight], sides[touched] = found[: int(tight.sum())], found[int(tight.sum()) :]
     rest = np.abs(rows @ task.matrix + sides @ task.sides - task.slope).max(initial=0.0)
     return Point(point.variables, rows, sides, point.steps) if rest <= _STATIONARY else None
+
+
+def _within(equations: FloatArray, right: FloatArray, upper: FloatArray, guess: FloatArray) -> FloatArray | None:
+    """x with ``equations`` x = ``right`` and 0 ≤ x ≤ ``upper``: the guess corrected, else by a linear programme."""
+    from scipy.optimize import linprog
+
+    if np.abs(right).max() <= _EXACT:  # no row pays
+        return np.zeros(upper.size)
+    # The correction that is smallest beside each entry's distance from its limits mostly keeps within them.
+    near = np.clip(guess, 0.0, upper)
+    distance = np.minimum(near, upper - near)
+    scaled = equations * distance
+    found: FloatArray = near + distance * np.linalg.lstsq(scaled, right - equations @ near, rcond=1e-12)[0]
+    if np.abs(equations @ found - right).max() <= _EXACT and (found >= 0.0).all() and (found <= upper).all():
+        return found
+    result = linprog(
+        np.zeros(upper.size),
+        A_eq=equations,
+        b_eq=right,
+        bounds=np.column_stack([np.zeros(upper.size), upper]),
+        method="highs-ds",
+        options=_PRECISE,
+    )
+    return np.asarray(result.x, dtype=np.float64) if result.status == 0 else None
 
 
 def recession_direction(matrix: FloatArray, sides: FloatArray) -> FloatArray | None:

@@ -48,12 +48,13 @@ def rows_of(problem: PairProblem, loss: Loss) -> Rows:
     strict, tied = np.flatnonzero(~problem.tie), np.flatnonzero(problem.tie)
     source = np.concatenate([strict, tied, tied])
     sign = np.concatenate([np.ones(strict.size + tied.size), -np.ones(tied.size)])
-    differences = problem.differences[source] * sign[:, None]
-    band = -1.0 if loss == "hinge" else 1.0
-    margin = problem.margin[source] * np.where(problem.tie[source], band, 1.0)
-    first, kind = distinct_rows(np.column_stack([differences, margin]))
+    margin = problem.margin[source] * np.where(problem.tie[source], -1.0 if loss == "hinge" else 1.0, 1.0)
+    whole = np.empty((source.size, problem.features + 1))
+    whole[:, -1] = margin
+    np.multiply(problem.differences[source] if tied.size else problem.differences, sign[:, None], out=whole[:, :-1])
+    first, kind = distinct_rows(whole)
     count = np.bincount(kind, weights=problem.count[source], minlength=first.size).astype(np.float64)
-    return Rows(differences[first] + 0.0, margin[first], count, kind, source)
+    return Rows(whole[first, :-1] + 0.0, margin[first], count, kind, source)
 
 
 @dataclass(frozen=True, eq=False)

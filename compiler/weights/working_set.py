@@ -9,6 +9,7 @@ sets for support vector machines), Chapelle 2007 (the smoothed hinge).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,13 +19,16 @@ from bylaw.compiler.weights.problem import FloatArray
 _SMALL = 400  # rows below which nothing is gained
 _ROWS_A_VARIABLE = 16
 _STAGES = ((0.1, 4), (0.01, 1))  # (temperature in units of the mean margin, every which row)
-_COARSE = 0.1
+_COARSE = 1.0  # the gap in temperatures that a stage ends at
+_NEAR = 1.0  # and that the next one starts from
 _AT_KINK = 1e-10  # nats: on which side such a row stands is rounding
 _NEAR_KINK = 1e-3
 _LEAST_PULL = 1e-4
 
 
-def by_working_set(task: Task, solver: Callable[[Task], Point | None], guess: FloatArray | None = None) -> Point | None:
+def by_working_set(
+    task: Task, solver: Callable[[Task, FloatArray | None], Point | None], guess: FloatArray | None = None
+) -> Point | None:
     """What ``solver`` would give for all rows, from a few; None where it gives None for all rows.
 
     ``guess`` [V] is where to look for kinks, otherwise the minimiser of the smoothed loss. A solver answers None for a
@@ -32,8 +36,9 @@ def by_working_set(task: Task, solver: Callable[[Task], Point | None], guess: Fl
     """
     rows, size = task.matrix.shape
     if rows <= _SMALL:
-        return solver(task)
-    missed = task.margin - task.matrix @ (smoothed(task) if guess is None else guess)
+        return solver(task, None)
+    near = smoothed(task) if guess is None else guess
+    missed = task.margin - task.matrix @ near
     wanted = min(rows, max(_SMALL // 2, _ROWS_A_VARIABLE * size))
     member = np.zeros(rows, dtype=bool)
     member[np.argpartition(np.abs(missed), wanted - 1)[:wanted]] = True
@@ -50,11 +55,12 @@ def by_working_set(task: Task, solver: Callable[[Task], Point | None], guess: Fl
             limits=task.limits,
             slope=task.slope - task.count[paying] @ task.matrix[paying],
         )
-        point = solver(reduced)
+        point = solver(reduced, near)
         if point is None:
-            return solver(task)
+            return solver(task, None)
         steps += point.steps
-        missed = task.margin - task.matrix @ point.variables
+        near = point.variables
+        missed = task.margin - task.matrix @ near
         wrong = ~member & np.where(paying, missed < -_AT_KINK, missed > _AT_KINK)
         if not wrong.any():
             multipliers = np.where(paying, task.count, 0.0)
@@ -66,18 +72,19 @@ def by_working_set(task: Task, solver: Callable[[Task], Point | None], guess: Fl
 def smoothed(task: Task) -> FloatArray:
     """[V] roughly the minimiser of the hinge loss with its kink rounded off, less and less."""
     unit = float(task.count @ np.abs(task.margin)) / float(task.count.sum()) or 1.0
-    variables = np.zeros(task.pull.size)
+    variables, held = np.zeros(task.pull.size), None
     for share, stride in _STAGES:
         temperature = share * unit
-        rounded = Task(
-            matrix=task.matrix[::stride] / temperature,
-            margin=task.margin[::stride] / temperature,
-            count=task.count[::stride] * (task.count.sum() / task.count[::stride].sum()),
+        part = task.thinned(stride)
+        rounded = replace(
+            part,
+            matrix=part.matrix / temperature,
+            margin=part.margin / temperature,
             pull=np.maximum(task.pull, _LEAST_PULL) / temperature,
-            centre=task.centre,
-            sides=task.sides,
-            limits=task.limits,
             slope=task.slope / temperature,
         )
-        variables = logistic_point(rounded, variables, _COARSE).variables
+        # Multipliers are in units of the loss over the temperature.
+        near = None if held is None else held / temperature
+        found = logistic_point(rounded, variables, _COARSE, near, _NEAR)
+        variables, held = found.variables, found.sides * temperature
     return variables

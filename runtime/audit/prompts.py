@@ -1,4 +1,4 @@
-"""Limits that hold for the answers to each prompt: whether each prompt keeps to them, and which one does worst."""
+"""Answers to the same prompt: which they are, and whether limits hold for the answers to each prompt."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 from bylaw.compiler.program import RewardTerm
 from bylaw.runtime.record import PromptRate
 from bylaw.spec.regulator import Sense
+from bylaw.spec.trace import Message, Trace
 
 ERROR = 0.05
 """How often, at most, a policy that keeps to a limit for each prompt is said to break it for some prompt."""
@@ -16,9 +17,43 @@ ERROR = 0.05
 Judge = Callable[[RewardTerm, Sequence[float], Sequence[Hashable] | None], tuple[float | None, bool | None]]
 """(the one-sided bound, whether the limit is met) of the values of a limit."""
 
+LONGEST = 60
+"""Characters of a prompt by which it is called."""
+
+
+def prompts_of(traces: Sequence[Trace]) -> list[str] | None:
+    """What to call the prompt that each trace answers; None where no two answer the same one.
+
+    Two traces answer the same prompt where the conversations up to the last message of the user are the same; a trace
+    without such a message answers a prompt of its own. Answers to one prompt are not independent of each other.
+    """
+    names: dict[Hashable, str] = {}
+    taken: set[str] = set()
+    found = []
+    for number, trace in enumerate(traces):
+        context = _asked(trace.messages)
+        key: Hashable = context or number
+        if key not in names:
+            name = _name(context, number)
+            names[key] = name if name not in taken else f"{name} (transcript {number + 1})"
+            taken.add(names[key])
+        found.append(names[key])
+    return found if len(names) < len(traces) else None
+
+
+def _asked(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The conversation up to the last message of the user; nothing where there is none."""
+    return messages[: max((place + 1 for place, each in enumerate(messages) if each.role == "user"), default=0)]
+
+
+def _name(context: tuple[Message, ...], number: int) -> str:
+    text = " ".join(context[-1].content.split()) if context else ""
+    short = text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + "…"
+    return short or f"transcript {number + 1}"
+
 
 def by_prompt(values: Sequence[float], prompts: Sequence[Hashable]) -> dict[str, list[float]]:
-    """The values of each prompt that has several; nothing where every prompt has one."""
+    """The values of each prompt; nothing where no prompt has several."""
     found: dict[str, list[float]] = {}
     for value, prompt in zip(values, prompts, strict=True):
         found.setdefault(str(prompt), []).append(value)
@@ -32,7 +67,7 @@ def met_for_each(
 
     What is not met over all answers is not met for each prompt. Otherwise it is broken where the answers to some prompt
     show it by themselves, with an error of at most `ERROR` for all prompts together, and met where the rate of each
-    prompt keeps to it (its bound, where a confidence is asked for).
+    prompt keeps to it (its bound, where a confidence is asked for). One answer to a prompt is not enough to say so.
     """
     if overall is False:
         return False
@@ -41,7 +76,7 @@ def met_for_each(
     certain = 1.0 - ERROR / len(prompts)
     if any(_speak_against(term, values, certain, judge) for values in prompts.values()):
         return False
-    met = all(judge(term, values, None)[1] is True for values in prompts.values())
+    met = all(len(values) > 1 and judge(term, values, None)[1] is True for values in prompts.values())
     return True if met and not unscored and overall is True else None
 
 

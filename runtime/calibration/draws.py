@@ -1,4 +1,4 @@
-"""Draws for a calibration, from the base model and from the laws of its rounds, through a store that keeps them.
+"""Draws for a calibration, from the base model and from the laws of its rounds, through a store that may keep them.
 
 Every draw knows its log probability under the base model and under the law that it came from; `cross` adds that under
 any other law. All of it is nats, and equal arguments give bit-equal results whether they were drawn now or read back.
@@ -75,8 +75,9 @@ class Proposal:
 class Sampler:
     """Draws for the prompts of `plans` through `store`; asks the model only for what is not there yet.
 
-    Every method raises StoreError where the store cannot be written, and what decoding raises. An interrupt loses the
-    batch that was being drawn.
+    Without a store nothing is kept. `given` [X] are the responses of the base model where they are there already: those
+    of `sample_base` with this seed are the very ones that `base` draws. Every method raises StoreError where the store
+    cannot be written, and what decoding raises. An interrupt loses the batch that was being drawn.
     """
 
     program: RewardProgram
@@ -84,13 +85,18 @@ class Sampler:
     model: LanguageModel
     max_tokens: int
     seed: int
-    store: SampleStore
+    store: SampleStore | None
     stages: Stages
+    given: Sequence[Sequence[BaseSample]] | None = None
     used: list[str] = field(default_factory=list)
     _tasks: dict[Proposal, list[DecodeTask]] = field(default_factory=dict)
 
     def base(self, draws: int) -> list[list[Draw]]:
         """[X][draws] responses of the base model."""
+        if self.given is not None:
+            if any(len(own) != draws for own in self.given):
+                raise ValueError(f"{draws} responses of the base model for each prompt were to be given")
+            return [[_base_draw(sample) for sample in own] for own in self.given]
         name = base_name(draws)
         keys = [(prompt, sample) for prompt in range(len(self.plans)) for sample in range(draws)]
         prompts = [plan.tokens for plan in self.plans]
@@ -101,8 +107,8 @@ class Sampler:
             rows = self._shard(name, shard, len(part))
             if rows is None:
                 samples = sample_rows(self.model, prompts, part, self.max_tokens, self.seed)
-                rows = [_base_row(prompt, sample) for (prompt, _), sample in zip(part, samples, strict=True)]
-                self.store.put(name, shard, rows)
+                rows = [_row(prompt, _base_draw(sample)) for (prompt, _), sample in zip(part, samples, strict=True)]
+                self._keep(name, shard, rows)
             _collect(rows, found)
             self.stages.progress(min(first + BATCH, len(keys)), len(keys))
         return found
@@ -132,7 +138,7 @@ class Sampler:
                     for index, result in zip(part, results, strict=True)
                     for row in _law_rows(index, result, self.max_tokens)
                 ]
-                self.store.put(name, shard, rows)
+                self._keep(name, shard, rows)
             _collect(rows, found)
             done += len(part)
             self.stages.progress(done, len(plans))
@@ -167,7 +173,7 @@ class Sampler:
                     task.law, task.twists, self.max_tokens, batch_size=BATCH,
                 )  # fmt: skip
                 values = [_written(float(value)) for value in log_q]
-                self.store.put(name, shard, values)
+                self._keep(name, shard, values)
             for (index, place), value in zip(chunk, values, strict=True):
                 found[index][place] = _read(value)
             done += len(chunk)
@@ -193,7 +199,13 @@ class Sampler:
             self._tasks[proposal] = decode_tasks(plans, base, self.model, proposal.common, self.max_tokens)
         return self._tasks[proposal]
 
+    def _keep(self, name: str, index: int, rows: Sequence[Any]) -> None:
+        if self.store is not None:
+            self.store.put(name, index, rows)
+
     def _shard(self, name: str, index: int, rows: int) -> list[Any] | None:
+        if self.store is None:
+            return None
         if name not in self.used:
             self.used.append(name)
         found = self.store.get(name, index)
@@ -206,9 +218,9 @@ def base_name(draws: int) -> str:
     return f"base-{draws}"
 
 
-def _base_row(prompt: int, sample: BaseSample) -> dict[str, Any]:
+def _base_draw(sample: BaseSample) -> Draw:
     text = sample.text if sample.is_text else None
-    return _row(prompt, Draw(sample.tokens, text, sample.log_p0, sample.log_p0, sample.ended))
+    return Draw(sample.tokens, text, sample.log_p0, sample.log_p0, sample.ended)
 
 
 def _law_rows(prompt: int, result: DecodeResult, max_tokens: int) -> list[dict[str, Any]]:

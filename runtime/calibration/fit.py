@@ -20,15 +20,17 @@ from bylaw.compiler.program import RewardProgram
 from bylaw.runtime.calibration.draws import Proposal, Sampler
 from bylaw.runtime.calibration.pool import Pool, free_log_weight
 from bylaw.runtime.calibration.problem import (
+    ESS_FLOOR,
     BudgetInfeasible,
     BudgetProblem,
     Multipliers,
     TooFewSamples,
     budget_problem,
+    first_guess,
     multipliers_of,
     solve,
+    tilted,
 )
-from bylaw.runtime.calibration.solving import ESS_FLOOR, first_guess, tilted
 from bylaw.runtime.prices.scored import Origin, ScoredSuite
 
 RUNGS = 64
@@ -148,6 +150,7 @@ def _refusal(error: Exception, sampler: Sampler, problem: BudgetProblem, pool: P
     return TooFewSamples(
         f"{drawn} draws in {len(pool.proposals)} rounds (multipliers times {scales}) are worth {error.ess:.0f} "
         f"independent ones under the law {of}and at least {error.floor:.0f} are needed: nothing is stated; ask for "
-        "more --draws or more --rounds, or loosen the limits",
+        "more draws (--draws and --rounds of `bylaw calibrate`, --calibration-particles of `bylaw run`), or loosen the "
+        "limits",
         tuple(term.id for term in problem.terms),
     )

@@ -3,6 +3,8 @@
 samples/            everything that was drawn, so that an interrupt costs one batch (`sample_store.py`)
 scores.npz          all draws with their weights and scores, for questions that need no model (`runtime/scored.py`)
 calibration.json    the multipliers and what they are for (`record.py`)
+
+`bylaw run` calibrates in memory, by the same code: settings and seed being equal, it finds the same multipliers.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 from bylaw.compiler.program import RewardProgram
 from bylaw.runtime.calibration.draws import Sampler
 from bylaw.runtime.calibration.fit import FitSettings, fit
+from bylaw.runtime.calibration.problem import Multipliers, budget_problem
 from bylaw.runtime.calibration.record import (
     FILE_NAME,
     CalibrationRecord,
@@ -24,9 +27,11 @@ from bylaw.runtime.calibration.record import (
 )
 from bylaw.runtime.calibration.report import Subject, build_record
 from bylaw.runtime.calibration.sample_store import SampleStore, StoreError, StoreKey
-from bylaw.runtime.enforcement import Stages, plan_prompts, require_feasible
+from bylaw.runtime.enforcement import PromptPlan, Stages, plan_prompts, require_feasible
 from bylaw.runtime.models.interface import LanguageModel
+from bylaw.runtime.models.sampling import BaseSample
 from bylaw.runtime.prices.scored import Origin
+from bylaw.runtime.record import Calibration
 from bylaw.spec.trace import Trace
 
 SAMPLES, SCORES = "samples", "scores.npz"
@@ -102,3 +107,27 @@ def calibrate_policy(
     path = save_record(record, folder)
     freed = store.keep_only(sampler.used)
     return Written(record, (path, folder / SCORES), store.size, freed, tuple(store.damaged))
+
+
+def calibrate_in_memory(
+    program: RewardProgram,
+    plans: Sequence[PromptPlan],
+    base: Sequence[Sequence[BaseSample]],
+    model: LanguageModel,
+    settings: JobSettings,
+    stages: Stages,
+) -> tuple[Multipliers, Calibration | None]:
+    """The multipliers (nats) for one run, and how they were found; None for a policy without limits on these prompts.
+
+    `base` [X][`settings.fit.samples`] are responses of `sample_base` with `settings.seed`: those that
+    `calibrate_policy` would draw, which finds the same multipliers with the same settings. Nothing is kept. Raises
+    BudgetInfeasible, TooFewSamples, EnforcementError, Infeasible, DecodeError, TwistError.
+    """
+    if not budget_problem(program, plans, settings.fit.elastic)[0].terms:
+        return Multipliers({}), None
+    prompts = prompts_digest([plan.trace for plan in plans])
+    origin = Origin(program.digest, model.digest, prompts, settings.temperature, settings.max_tokens, settings.seed)
+    sampler = Sampler(program, plans, model, settings.max_tokens, settings.seed, None, stages, base)
+    fitted = fit(sampler, origin, settings.fit)
+    record = build_record(fitted, Subject(model.name, "", len(plans)), settings.fit)
+    return fitted.multipliers, record.summary()

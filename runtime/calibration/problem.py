@@ -21,6 +21,11 @@ from bylaw.runtime.enforcement import Own, PromptPlan
 
 FloatArray = NDArray[np.float64]
 
+ESS_FLOOR = 100.0
+"""Effective samples, all prompts together, under which multipliers are not believed (LAW.md section 2)."""
+TILT = 3.0
+"""Nats by which a round pushes towards a budget that its sample could not meet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Multipliers:
@@ -134,13 +139,17 @@ def budget_problem(
     return problem, tuple(idle)
 
 
-def solve(population: Population, problem: BudgetProblem, floor: float) -> DualSolution:
-    """Solves for the bounds, and once more for bounds that are shifted by the bias of self-normalised rates: a rate
-    comes out too low by about its covariance with the weights, which does not average out over prompts.
+def solve(population: Population, problem: BudgetProblem, floor: float, *, corrected: bool = True) -> DualSolution:
+    """Solves for the bounds and, where `corrected`, once more for bounds that are shifted by the bias of
+    self-normalised rates: a rate comes out too low by about its covariance with the weights, which does not average
+    out over prompts. Samples that are all responses, with their probabilities as weights, have no such bias.
 
-    `population` has the features of `problem`. Raises BudgetInfeasible, LowEffectiveSampleSize.
+    `population` has the features of `problem`, `floor` is in effective samples. Raises BudgetInfeasible,
+    LowEffectiveSampleSize.
     """
     solution = _solve_for(population, problem, problem.bounds, floor)
+    if not corrected:
+        return solution
     shifted, moved = problem.bounds, population
     for index, (term, share) in enumerate(zip(problem.terms, problem.share, strict=True)):
         least = 0.5 * float(term.bound or 0.0) * share
@@ -152,6 +161,25 @@ def solve(population: Population, problem: BudgetProblem, floor: float) -> DualS
         return _solve_for(moved, problem, shifted, floor)
     except (BudgetInfeasible, LowEffectiveSampleSize):
         return solution
+
+
+def first_guess(population: Population, problem: BudgetProblem) -> Multipliers:
+    """Multipliers to draw the next sample with, however little this one says."""
+    try:
+        return multipliers_of(problem, solve(population, problem, 0.0))
+    except BudgetInfeasible as error:
+        return tilted(problem, Multipliers({}), error.terms)
+
+
+def tilted(problem: BudgetProblem, multipliers: Multipliers, terms: tuple[str, ...]) -> Multipliers:
+    """Multipliers that push the proposal further towards what these budgets ask for, in every prompt alike."""
+    direction = {"at most": 1.0, "at least": -1.0}
+    common = {
+        term.id: multipliers.common.get(term.id, 0.0)
+        + (TILT * direction.get(str(term.sense), 0.0) if term.id in terms else 0)
+        for term in problem.terms
+    }
+    return Multipliers(common)
 
 
 def _without_bias(population: Population, problem: BudgetProblem, solution: DualSolution) -> Population:

@@ -16,6 +16,7 @@ from bylaw.compiler.law.dual import DualSolution
 from bylaw.compiler.law.normalisable import unbounded_terms
 from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.runtime.audit.statistics import exact_upper
+from bylaw.runtime.calibration.check import limit_status, rate_interval
 from bylaw.runtime.calibration.fit import FitSettings, Fitted, suite_population
 from bylaw.runtime.calibration.pool import Ratios, free_log_weight, ratios, stratified
 from bylaw.runtime.calibration.record import (
@@ -27,7 +28,6 @@ from bylaw.runtime.calibration.record import (
     TermRate,
     program_text,
 )
-from bylaw.runtime.calibration.solving import limit_status, rate_interval
 from bylaw.runtime.prices.scored import ScoredPrompt
 from bylaw.runtime.record import Interval
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bylaw.runtime.calibration.record import BudgetRecord, CalibrationRecord, Estimate
 from bylaw.runtime.calibration.report import shown
 from bylaw.runtime.record import Interval
+from bylaw.runtime.report.terminal import add_row, new_table, say
 from bylaw.runtime.report.text import one_line
 
 if TYPE_CHECKING:
@@ -94,40 +95,26 @@ PROMPT_HEADINGS = ("limit", "prompt", "before", "under the law", "multiplier")
 
 def print_calibration(record: CalibrationRecord, console: Console) -> None:
     """The record in a terminal."""
-    from rich.text import Text
-
     title = f"{record.policy or 'policy'} {record.policy_version}".strip()
-    console.print(Text(f"{one_line(title)} on {one_line(record.model)}: {sample_line(record)}"))
+    say(console, f"{title} on {record.model}: {sample_line(record)}")
     if record.budgets:
         print_table(console, "limits (95 % intervals; multipliers in nats)", HEADINGS, budget_rows(record))
         prompts = worst_prompts(record)
         if prompts:
             print_table(console, "prompts by themselves", PROMPT_HEADINGS, prompts)
     else:
-        console.print("the policy has no limits: there is nothing to solve for")
+        say(console, "the policy has no limits: there is nothing to solve for")
     for warning in record.warnings:
-        console.print(Text(f"warning: {one_line(warning)}", "yellow"))
+        say(console, f"warning: {warning}", "yellow")
 
 
 def print_table(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Words in a table without a frame, wide cells folded."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(
-        title=Text(title),
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        collapse_padding=True,
-        pad_edge=False,
-        padding=(0, 1),
-    )
-    for heading in headings:
-        least = {"limit": 10, "clause": 10, "status": 12}.get(heading, max(map(len, heading.split())))
-        table.add_column(Text(heading), overflow="fold", min_width=least)
+    """Words in a table under a title."""
+    console.print()
+    say(console, title, "bold")
+    table = new_table(console, *headings)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        add_row(console, table, *row)
     console.print(table)
 
 

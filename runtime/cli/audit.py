@@ -75,6 +75,9 @@ def command(
     TRANSCRIPTS is a JSON Lines file ({"messages": [...]} or {"prompt": ..., "response": ...} a line) or a CSV table
     with a header. What cannot be read is named with its line and left out; the exit code is then 3.
 
+    The answers to one conversation (up to the last message of the user) are not taken for independent ones: intervals
+    allow for it, and a limit `for each prompt` is held against the answers to each.
+
     With --calibration every rate stands beside that of the law, with the interval of their difference; a calibration of
     other rules is refused (exit code 2).
     """
@@ -114,11 +117,10 @@ def _print(record: AuditRecord, law: CalibrationRecord | None, output: str) -> N
     if law is None:
         print_record(record, output)
         return
-    from rich.console import Console
-
     from bylaw.runtime.calibration.compare import HEADINGS, compare, rows
     from bylaw.runtime.calibration.text import markdown_table, print_table
     from bylaw.runtime.record import to_json, writable
+    from bylaw.runtime.report.terminal import standard_output
 
     found = compare(record, law)
     if output == "json":
@@ -130,7 +132,7 @@ def _print(record: AuditRecord, law: CalibrationRecord | None, output: str) -> N
     if output == "markdown":
         click.echo("\n".join(["", f"## {title.capitalize()}", "", *markdown_table(HEADINGS, rows(found))]))
     else:
-        print_table(Console(), title, HEADINGS, rows(found))
+        print_table(standard_output(), title, HEADINGS, rows(found))
 
 
 def _measure(
@@ -146,6 +148,7 @@ def _measure(
     from bylaw.runtime.audit.agreement import LabelError, agreement
     from bylaw.runtime.audit.audit import audit
     from bylaw.runtime.audit.inputs import TranscriptError
+    from bylaw.runtime.audit.prompts import prompts_of
     from bylaw.runtime.audit.transcripts import read_transcripts
 
     program = compiled.require()
@@ -163,6 +166,7 @@ def _measure(
         task = bar.add_task("scoring", total=len(read.traces))
         record = audit(
             program, read.traces, source=transcripts, policy=compiled.source, problems=read.problems,
+            clusters=prompts_of(read.traces),
             progress=lambda done, _: bar.update(task, completed=done), max_findings=examples,
         )  # fmt: skip
     try:

@@ -64,7 +64,8 @@ NOT_KEPT = ("saturated", "undetermined", "missed")
     "--elastic",
     multiple=True,
     metavar="LEVEL=NATS",
-    help="Limits of this level give way at this price for each unit of their rate; repeatable.",
+    help="Limits of this level give way at this price for each unit of their rate, whatever `price` they state "
+    "themselves; repeatable.",
 )
 @click.option("--max-tokens", default=160, show_default=True, type=click.IntRange(1), help="Longest answer, in tokens.")
 @click.option(
@@ -198,17 +199,16 @@ def _calibrate(
 
 
 def _print(record: CalibrationRecord, output: str) -> None:
-    from rich.console import Console
-
     from bylaw.runtime.calibration.text import markdown, print_calibration
     from bylaw.runtime.record import writable
+    from bylaw.runtime.report.terminal import standard_output
 
     if output == "json":
         click.echo(json.dumps(writable(asdict(record)), ensure_ascii=False, indent=2, allow_nan=False))
     elif output == "markdown":
         click.echo(markdown(record))
     else:
-        print_calibration(record, Console())
+        print_calibration(record, standard_output())
 
 
 def _megabytes(size: int) -> str:

@@ -106,7 +106,8 @@ def command(
     is known.
 
     Weights are in nats and never negative. Of several weights that explain the judgements equally well, the nearest to
-    those of the policy are given. The intervals (95%) come from resampling prompts.
+    those of the policy are given. So fitting again, after --write, to the same judgements counts them twice. The
+    intervals (95%) come from resampling prompts.
 
     Exit code 0 when the weights were fitted, 1 when the policy is not sound or no weights can be found or written, 2
     for wrong usage or an unusable file, 3 when judgements were left out: the report says which.
@@ -116,6 +117,8 @@ def command(
     if resamples == 1:
         raise click.UsageError("--resamples 1 shows nothing; give 0, or 100 and more")
     _require(files, from_examples, at_least, at_most, out, plot)
+    if both := sorted({*keep} & {*without}):
+        raise click.UsageError(f"`{both[0]}` is named by --keep and by --without; a rule left aside has no weight here")
     compiled = compile_or_exit(rules)
     options = FitOptions(
         loss=loss,
@@ -318,7 +321,7 @@ def _change(rules: str, compiled: Compiled, record: WeightRecord, is_written: bo
     from bylaw.spec.errors import PolicyError
     from bylaw.spec.source import read_text
 
-    weights = {row.term: row.fitted for row in record.rows if row.status not in ("kept", "untold")}
+    weights = {row.term: row.fitted for row in record.rows if row.status != "kept"}
     try:
         before = read_text(rules)
         after = with_weights(rules, before, compiled, weights)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     default=32,
     show_default=True,
     type=click.IntRange(2),
-    help="Proposals for each prompt in the first round of calibration; doubled in each further round.",
+    help="Draws from the law for each prompt in the first round of calibration; more follow where they say too little.",
 )
 @click.option(
     "--responses",

@@ -52,6 +52,7 @@ class Fitted:
     loss_after: float
     gap: float
     accuracy: Accuracies | None
+    why_no_accuracy: str
     warnings: tuple[str, ...]
 
 
@@ -63,7 +64,7 @@ def fitted(program: RewardProgram, posed: Posed, options: FitOptions) -> Fitted:
     problem = posed.problem
     if problem is None:
         raise WeighingError("no judgement is left that says anything about weights")
-    if options.loss == "hinge" and not problem.margin[~problem.tie].any():
+    if options.loss == "hinge" and not problem.tie.all() and not problem.margin[~problem.tie].any():
         raise WeighingError("the hinge loss asks for a margin, and no judgement has one; give --margin 1")
     terms = [program.term(name) for name in problem.names]
     now = np.array([abs(term.weight or 0.0) for term in terms])
@@ -73,12 +74,9 @@ def fitted(program: RewardProgram, posed: Posed, options: FitOptions) -> Fitted:
     try:
         solution = fit_weights(merged, **arguments)
         intervals = _intervals(merged, arguments, options)
-        accuracy = _accuracy(merged, arguments, now, options)
+        accuracy, why_not = _accuracy(merged, arguments, now, options)
     except SeparableJudgements as error:
-        named = ", ".join(f"`{name}`" for name in error.names)
-        raise WeighingError(
-            f"no judgement speaks against {named}, so their weights would grow without end; give --l2 0.1, or --at-most"
-        ) from error
+        raise WeighingError(f"{_separable(error)}; give --l2 0.1, or --at-most") from error
     except (NotSolved, ValueError) as error:
         raise WeighingError(f"the weights cannot be fitted: {error}") from error
     told = _told_apart(problem)
@@ -88,7 +86,13 @@ def fitted(program: RewardProgram, posed: Posed, options: FitOptions) -> Fitted:
         rows_now.count @ losses(solution.loss_name, rows_now.margin - rows_now.differences @ now) / merged.judgements
     )
     warnings = _warnings(solution, _groups(problem), options)
-    return Fitted(rows, before, solution.loss, solution.gap, accuracy, warnings)
+    return Fitted(rows, before, solution.loss, solution.gap, accuracy, why_not, warnings)
+
+
+def _separable(error: SeparableJudgements) -> str:
+    named = ", ".join(f"`{name}`" for name in error.names)
+    grow = "its weight" if len(error.names) == 1 else "their weights"
+    return f"no judgement speaks against {named}, so {grow} would grow without end"
 
 
 def _arguments(
@@ -139,6 +143,7 @@ def _row(
         status, remark = "kept", "kept as it is"
     elif told[column] == 0:
         status, remark = "untold", "no judgement depends on it"
+        remark += "" if abs(weight - now[column]) <= _AT_LIMIT else "; moved to where it is allowed"
     elif solution.undetermined[column]:
         status, remark = "undetermined", "only told together with other rules"
     elif weight <= options.at_least + _AT_LIMIT:
@@ -151,7 +156,10 @@ def _row(
     interval = None
     if intervals is not None and status not in ("kept", "untold"):
         low, high = map(float, intervals[column])
-        interval = WeightInterval(low, high if math.isfinite(high) else None)
+        if status == "fitted" and high - low <= _AT_LIMIT * max(1.0, weight):
+            remark = "all prompts say the same of it, so resampling them gives no interval"
+        else:
+            interval = WeightInterval(low, high if math.isfinite(high) else None)
     identity = (term.id, term.rule, term.level, term.kind)
     return WeightRow(*identity, float(now[column]), weight, interval, float(told[column]), status, remark)
 
@@ -165,24 +173,31 @@ def _intervals(problem: PairProblem, arguments: Arguments, options: FitOptions) 
     return bootstrap_intervals(problem, resamples=options.resamples, seed=options.seed, **arguments)
 
 
-def _accuracy(problem: PairProblem, arguments: Arguments, now: FloatArray, options: FitOptions) -> Accuracies | None:
-    """How many judgements of other prompts the weights get right, and what simpler ones do; None with few prompts."""
+def _accuracy(
+    problem: PairProblem, arguments: Arguments, now: FloatArray, options: FitOptions
+) -> tuple[Accuracies | None, str]:
+    """How many judgements of other prompts the weights get right, and what simpler ones do; or None, and why."""
     strict = problem.selected(~problem.tie)
     if _groups(strict) < FEWEST_GROUPS:
-        return None
+        what = "blocks" if options.group_by else "prompts"
+        return None, f"too few {what}" if strict.pairs else "all judgements are ties"
     from bylaw.compiler.weights.held_out import cluster_rate, held_out_accuracy
 
-    found = held_out_accuracy(problem, folds=options.folds, seed=options.seed, **arguments)
+    try:
+        found = held_out_accuracy(problem, folds=options.folds, seed=options.seed, **arguments)
+    except SeparableJudgements as error:  # all of them have best weights, but a part of them has none
+        return None, f"in a part of them {_separable(error)} (--l2 0.1 or --at-most holds them)"
     scores = strict.differences @ now
     right = np.where(np.abs(scores) <= _EQUAL, 0.5, (scores > 0).astype(np.float64))
     present = cluster_rate(right, strict.count, strict.group)
-    return Accuracies(
+    accuracies = Accuracies(
         held_out=Accuracy(found.rate, Interval(*found.interval)),
         now=Accuracy(present.rate, Interval(*present.interval)),
         equal_weights=Accuracy(found.baseline.rate, Interval(*found.baseline.interval)),
         best_rule=Accuracy(found.single.rate, Interval(*found.single.interval)),
         undecided=found.undecided,
     )
+    return accuracies, ""
 
 
 def _groups(problem: PairProblem) -> int:
@@ -192,7 +207,10 @@ def _groups(problem: PairProblem) -> int:
 def _warnings(solution: FittedWeights, groups: int, options: FitOptions) -> tuple[str, ...]:
     found = []
     if groups < FEWEST_GROUPS:
-        found.append(f"the judgements are about {groups} prompts; intervals and held-out accuracy need {FEWEST_GROUPS}")
+        found.append(
+            f"the judgements are about {groups} {'prompt' if groups == 1 else 'prompts'}; intervals and held-out "
+            f"accuracy need {FEWEST_GROUPS}"
+        )
     if solution.separable and options.l2 > 0 and options.loss == "logistic":
         found.append("no judgement is left that the weights get wrong, so how large they are is decided by --l2")
     return tuple(found)
@@ -237,6 +255,7 @@ def record_of(
         loss_after=found.loss_after,
         gap=found.gap,
         accuracy=found.accuracy,
+        why_no_accuracy=found.why_no_accuracy,
         conflicts=conflicts_of(program, made, posed),
         unweighed=unweighed,
         problems=problems,

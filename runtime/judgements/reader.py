@@ -203,7 +203,8 @@ _Named = list[list[tuple[str, Any]]]
 
 def _pair(data: Mapping[str, Any]) -> _Named:
     if "rejected" not in data:
-        raise Unreadable(f"it has `chosen` without `rejected`{suggestion('rejected', set(map(str, data)) - _USED)}")
+        meant = next((key for key in map(str, data) if key not in _USED and suggestion(key, ("rejected",))), None)
+        raise Unreadable(f"it has `chosen` without `rejected`{'' if meant is None else f'; is {quote(meant)} a slip?'}")
     return [[("chosen", data["chosen"])], [("rejected", data["rejected"])]]
 
 

@@ -69,8 +69,8 @@ class WeightInterval:
 class WeightRow:
     """One term: its weight now and fitted, the interval of the fitted one, how many judgements depend on it at all.
 
-    `status` is `fitted`, `kept`, `untold` (no judgement depends on it: it stays), `undetermined` (judgements depend on
-    it only together with others), `lower limit` or `upper limit`.
+    `status` is `fitted`, `kept`, `untold` (no judgement depends on it: it stays, or is as near as limits and order
+    allow), `undetermined` (judgements depend on it only together with others), `lower limit` or `upper limit`.
     """
 
     term: str
@@ -138,7 +138,7 @@ class Unweighed:
 @dataclass(frozen=True, slots=True)
 class WeightRecord:
     """The whole result. `gap` bounds how far the loss is from the smallest possible one; `accuracy` is None
-    with too few prompts."""
+    where it cannot be told; `why_no_accuracy` says why."""
 
     rules: RulesRead
     judgements: tuple[JudgementsRead, ...]
@@ -153,6 +153,7 @@ class WeightRecord:
     loss_after: float
     gap: float
     accuracy: Accuracies | None
+    why_no_accuracy: str
     conflicts: tuple[Conflict, ...]
     unweighed: Unweighed
     problems: tuple[InputProblem, ...]

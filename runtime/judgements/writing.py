@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,28 +44,45 @@ def with_weights(path: str, text: str, compiled: Compiled, weights: Mapping[str,
     spots = _spots(compiled)
     wanted = {term: written_weight(nats) for term, nats in weights.items()}
     edits = []
+    none, elsewhere = [], []
     for identifier, nats in wanted.items():
         term = program.term(identifier)
         if nats == written_weight(abs(term.weight or 0.0)):
             continue
-        if nats <= 0:
-            raise WeightsUnwritable(
-                f"`{identifier}` would get the weight 0, which a policy cannot say: delete the rule, or give "
-                "--at-least 0.01, or --keep it"
-            )
         spot = spots.get((term.rule, term.extent.start, term.extent.end))
-        if spot is None:
-            raise WeightsUnwritable(
-                f"`{identifier}` is not written out in `{path}` (it is imported or applied); --keep {term.rule} leaves "
-                "its weight as it is"
-            )
-        said = number(ast.Number(nats, False, Span(0, 0)))
-        edits.append(_edit(spot, said))
+        if nats <= 0:
+            none.append(identifier)
+        elif spot is None:
+            elsewhere.append(term)
+        else:
+            edits.append(_edit(spot, number(ast.Number(nats, False, Span(0, 0)))))
+    _require_writable(path, none, elsewhere)
     changed = apply_edits(plain, edits)
     if edits and format_text(path, plain) == plain:
         changed = format_text(path, changed)
     _require_same(path, changed, program, {each: nats for each, nats in wanted.items() if nats > 0})
     return mark + changed
+
+
+def _require_writable(path: str, none: Sequence[str], elsewhere: Sequence[RewardTerm]) -> None:
+    """Raises WeightsUnwritable, naming all terms whose weight would be 0, and all that do not stand in this file."""
+    problems = []
+    if none:
+        named = ", ".join(f"`{identifier}`" for identifier in none)
+        problems.append(
+            f"{named} would get the weight 0, which a policy cannot say: delete the rule, or give --at-least 0.01, or "
+            "--keep it"
+        )
+    if elsewhere:
+        named = ", ".join(f"`{term.id}`" for term in elsewhere)
+        options = " ".join(dict.fromkeys(f"--keep {term.rule}" for term in elsewhere))
+        one = len(elsewhere) == 1
+        problems.append(
+            f"{named} {'is' if one else 'are'} not written out in `{path}` ({'it is' if one else 'they are'} imported "
+            f"or applied); {options} leaves {'its weight as it is' if one else 'their weights as they are'}"
+        )
+    if problems:
+        raise WeightsUnwritable("; ".join(problems))
 
 
 def _spots(compiled: Compiled) -> dict[tuple[str, int, int], tuple[Span, Span | None]]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from bylaw.compiler.program import RewardProgram, RewardTerm
-from bylaw.runtime.calibration.record import CalibrationRecord, StaleRecord, load_record, require_current
+from bylaw.runtime.calibration.record import (
+    CalibrationRecord,
+    CalibrationRecordError,
+    StaleRecord,
+    load_record,
+    require_current,
+)
 from bylaw.runtime.prices.law import Scores, flatten
 from bylaw.runtime.prices.scored import ScoredError, ScoredSuite, load
 
@@ -40,6 +47,11 @@ def read_calibrated(folder: str | Path, program: RewardProgram) -> Calibrated:
     """
     place = Path(folder)
     record = load_record(place)
+    if not 0 < record.floor < math.inf:  # without one, anything would be stated
+        raise CalibrationRecordError(
+            f"the calibration in `{folder}` has the floor {record.floor:g} for its effective samples, which must be a "
+            "positive number; run `bylaw calibrate` again"
+        )
     try:
         require_current(record, program=program)
     except StaleRecord as error:

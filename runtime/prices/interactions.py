@@ -42,7 +42,8 @@ class Interactions:
         terms: ids, in the order of rows and columns.
         covariance, error: [T, T] in the units of the features, and its standard error; NaN where a hard rule was never
             broken, so that nothing is known.
-        correlation, correlation_error: [T, T] the same over the standard deviations; NaN where one of them is 0.
+        correlation, correlation_error: [T, T] the same over the standard deviations; NaN where one of them is 0. The
+            error is at least that of two rules that are free of each other, unless they are told apart.
         tension, support: pairs that pull against each other, and that help each other, the strongest first.
         pairs: how many pairs were looked at, which the threshold allows for.
     """
@@ -62,7 +63,7 @@ def interactions(law: Law) -> Interactions:
     count = len(law.terms)
     hard = [index for index, term in enumerate(law.terms) if term.kind == "hard"]
     other = [index for index in range(count) if index not in hard]
-    made = [np.full((count, count), np.nan) for _ in range(4)]
+    made = [np.full((count, count), np.nan) for _ in range(5)]
     columns = _wanted(law)
     if other:
         for matrix, values in zip(made, _together(law, columns[:, other]), strict=True):
@@ -80,6 +81,9 @@ def interactions(law: Law) -> Interactions:
     names = tuple(term.id for term in law.terms)
     both = law_interactions.Interactions(*made)
     apart = both.told_apart(FALSE_ALARM)
+    error = np.fmax(made[3], made[4])
+    for i, j in apart:
+        error[i, j] = error[j, i] = made[3][i, j]
     pairs = [
         Pair(names[i], names[j], float(made[2][i, j]), float(made[0][i, j]), float(made[1][i, j])) for i, j in apart
     ]
@@ -89,7 +93,7 @@ def interactions(law: Law) -> Interactions:
         covariance=made[0],
         error=made[1],
         correlation=made[2],
-        correlation_error=made[3],
+        correlation_error=error,
         tension=tuple(pair for pair in pairs if pair.correlation < 0),
         support=tuple(pair for pair in pairs if pair.correlation > 0),
         pairs=looked,
@@ -106,30 +110,36 @@ class WeightBuys:
 
 
 def weight_buys(law: Law, binding: Sequence[int]) -> dict[int, WeightBuys]:
-    """By column of each soft or graded term. `binding` are the columns of limits that hold with equality."""
+    """By column of each soft or graded term. `binding` are the columns of limits that hold with equality; for which
+    prompts one on each prompt does is read off its multipliers. What does not bind keeps its multiplier."""
     weighed = [i for i, term in enumerate(law.terms) if term.kind in ("soft", "graded") and law.active[i]]
     weighed = [index for index in weighed if law.scores.share[index] > 0]
     if not weighed:
         return {}
-    each = [index for index in binding if law.terms[index].each_prompt]
+    each = [i for i, term in enumerate(law.terms) if term.kind == "budget" and term.each_prompt]
     pooled = [index for index in binding if not law.terms[index].each_prompt]
-    features = law.features
+    size, features = len(weighed), law.features
+    kept = [index for index in range(len(law.terms)) if law.terms[index].kind != "hard" and index not in pooled]
+    reward = law.log_factors[:, kept].sum(axis=1)  # of binding limits only what is fixed falls out below
+    free = np.stack([_binds(law, index) for index in each], axis=1) if each else np.zeros((len(law.scores.prompts), 0))
+    given = features[:, each] * law.scores.spread(free)
     # A limit on each prompt has a multiplier there, one on all prompts has one for all of them.
-    rest = _residual(law, features[:, [*weighed, *pooled]], features[:, each], by_prompt=True)
-    own = _residual(law, rest[:, : len(weighed)], rest[:, len(weighed) :], by_prompt=False)
-    reward = own @ law.strength[0, weighed]
+    columns = np.concatenate([features[:, weighed], reward[:, None], features[:, pooled]], axis=1)
+    rest = _residual(law, columns, given, by_prompt=True)
+    both = _residual(law, rest[:, : size + 1], rest[:, size + 1 :], by_prompt=False)
+    own, reward = both[:, :size], both[:, size]
     counts, happened = law.scores.counts[:, weighed], events(law.scores, law.terms)[:, weighed]
     means = law.moments.mean
     about = means[len(law.terms) :][weighed]
     rate = means[weighed] / np.where(about > 0, about, 1.0)
     deviation = (happened - rate * counts) / np.where(about > 0, about, 1.0)
-    covariance, error, _, _ = _together(law, np.concatenate([own, reward[:, None], deviation], axis=1))
+    covariance, error, *_ = _together(law, np.concatenate([own, reward[:, None], deviation], axis=1))
     result = {}
     for place, index in enumerate(weighed):
         if about[place] <= 0:
             continue
         towards = -1.0 if law.strength[0, index] < 0 else 1.0  # more of a weight is more of its size
-        size, last = len(weighed), len(weighed) + 1 + place
+        last = size + 1 + place
         result[index] = WeightBuys(
             _normal(towards * covariance[place, size], error[place, size]),
             _normal(towards * covariance[place, last], error[place, last]),
@@ -138,6 +148,14 @@ def weight_buys(law: Law, binding: Sequence[int]) -> dict[int, WeightBuys]:
 
 
 # ------------------------------------------------------------------------------------------------------------ parts
+def _binds(law: Law, index: int) -> FloatArray:
+    """[X] 1 where a limit on each prompt has a multiplier that is free to move, else 0: not at 0, not at its price."""
+    term, size = law.terms[index], np.abs(law.strength[:, index])
+    price = np.inf if term.price is None else term.price
+    is_free: FloatArray = ((size > 0.0) & (size < price)).astype(np.float64)
+    return is_free
+
+
 def _wanted(law: Law) -> FloatArray:
     """[N, T] what each term wants more of."""
     wanted = law.features.copy()
@@ -154,10 +172,10 @@ def _wanted(law: Law) -> FloatArray:
     return wanted
 
 
-def _together(law: Law, columns: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Of columns [N, K] under the law: covariance, its error, correlation, its error, each [K, K]."""
+def _together(law: Law, columns: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Of columns [N, K] under the law, each [K, K]: covariance, its error, correlation, its error, that by chance."""
     found = law_interactions.interactions(law.priced_prompts(), np.split(columns, law.scores.starts[1:]))
-    return found.covariance, found.covariance_error, found.correlation, found.correlation_error
+    return found.covariance, found.covariance_error, found.correlation, found.correlation_error, found.chance_error
 
 
 def _residual(law: Law, columns: FloatArray, given: FloatArray, by_prompt: bool) -> FloatArray:

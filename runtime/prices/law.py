@@ -49,9 +49,15 @@ class Scores:
     exact: bool = False
 
     @cached_property
+    def applies(self) -> BoolArray:
+        """[X, T] whether a term is about any response to a prompt."""
+        result: BoolArray = np.logical_or.reduceat(self.counts, self.starts, axis=0)
+        return result
+
+    @cached_property
     def share(self) -> FloatArray:
         """[T] the share of the prompts to which a term applies at all."""
-        result: FloatArray = np.logical_or.reduceat(self.counts, self.starts, axis=0).mean(axis=0)
+        result: FloatArray = self.applies.mean(axis=0)
         return result
 
     def spread(self, by_prompt: FloatArray) -> FloatArray:
@@ -248,6 +254,21 @@ def measured(value: float, error: float, independent: float, share: bool) -> Mea
     total = max(worth, 1.0)
     found = wilson(inside * total, total)
     return Measured(value, found.low, found.high)
+
+
+def room(law: Law, index: int, rate: Measured | None) -> float | None:
+    """``slack`` of a limit under the law; of one on each prompt that of the prompt which has the least."""
+    term = law.terms[index]
+    if term.kind != "budget" or not term.each_prompt or rate is None:
+        return slack(term, rate)
+    weights, scores = law.weights, law.scores
+    occurs = np.add.reduceat(weights * scores.counts[:, index], scores.starts)
+    above = np.add.reduceat(weights * law.features[:, index], scores.starts)
+    if not scores.exact:  # the bias of self-normalisation, as in the bounds that the multipliers were solved for
+        above += np.add.reduceat(weights**2 * (law.features[:, index] - scores.spread(above)), scores.starts)
+    over = above[occurs > 0] / occurs[occurs > 0]
+    worst = {"at most": float(-over.max()), "at least": float(over.min())}
+    return worst.get(str(term.sense), float(-np.abs(over).max()))
 
 
 def slack(term: RewardTerm, rate: Measured | None) -> float | None:

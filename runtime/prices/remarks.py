@@ -34,8 +34,10 @@ def remarks(
         elif solved.status(index) == "saturated":
             said.append("at its highest price: its bound gives way")
         if term.each_prompt and index in solved.columns:
-            own = -solved.law.strength[:, index]
-            said.append(f"each prompt has its own multiplier: {own.min():.3g} to {own.max():.3g} nats")
+            own = -solved.law.strength[solved.law.scores.applies[:, index], index]
+            said.append(
+                f"each prompt has its own multiplier, {own.min():.3g} to {own.max():.3g} nats: slack is of the worst"
+            )
         found.append(tuple(said))
     return tuple(found)
 

@@ -7,7 +7,10 @@ The file is NumPy's archive of plain arrays (nothing in it is executed) with one
 from __future__ import annotations
 
 import json
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +21,22 @@ from numpy.typing import NDArray
 
 FORMAT = 1
 LARGEST = 4_000_000_000
-"""Bytes of a file; a larger one is not read."""
+"""Bytes of a file, packed or unpacked; a larger one is not read."""
+_KINDS = {"log_ratio": "f", "values": "f", "counts": "b", "violated": "b"}
+_DAMAGED = (
+    ValueError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)  # whatever zipfile, zlib, json and NumPy's reader of headers raise on bytes that nobody wrote on purpose
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -112,22 +130,36 @@ class ScoredSuite:
 def load(path: Path) -> ScoredSuite:
     """Reads what `save` wrote. Raises ScoredError for anything else."""
     try:
-        if path.stat().st_size > LARGEST:
-            raise ScoredError(f"`{path}` is larger than {LARGEST} bytes")
+        _require_small(path)
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ("log_ratio", "values", "counts", "violated")}
+            arrays = {name: archive[name] for name in _KINDS}
             head = json.loads(str(archive["head"]))
         return _suite(head, arrays)
     except OSError as error:
         raise ScoredError(f"`{path}` cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, RecursionError) as error:
-        raise ScoredError(f"`{path}` is not a file of scored responses: {error}") from None
+    except _DAMAGED as error:
+        raise ScoredError(f"`{path}` is not a file of scored responses: {error}; run `bylaw calibrate` again") from None
+
+
+def _require_small(path: Path) -> None:
+    """Raises ScoredError for a file that is too large, as it lies there or unpacked."""
+    size = path.stat().st_size
+    if size <= LARGEST:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    if size > LARGEST:
+        raise ScoredError(f"`{path}` is larger than {LARGEST} bytes; run `bylaw calibrate` again")
 
 
 def _suite(head: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> ScoredSuite:
     if head["format"] != FORMAT:
         raise ScoredError(f"format {head['format']!r} of scored responses is unknown; this version reads {FORMAT}")
-    edges = np.cumsum([int(size) for size in head["sizes"]])
+    for name, array in arrays.items():
+        if array.dtype.kind != _KINDS[name]:
+            raise ValueError(f"{name} is of type {array.dtype}")
+    if not all(type(size) is int and 0 <= size <= LARGEST for size in head["sizes"]):
+        raise ValueError("its numbers of responses are not whole numbers of 0 or more")
+    edges = np.cumsum(np.array(head["sizes"], dtype=np.int64))
     if edges.size == 0 or any(len(array) != edges[-1] for array in arrays.values()):
         raise ValueError("its arrays disagree about the number of responses")
     parts = {name: np.split(array, edges[:-1]) for name, array in arrays.items()}

@@ -9,8 +9,8 @@ import numpy as np
 from bylaw.compiler.law.dual import DualSolution
 from bylaw.compiler.law.numerics import BoolArray, FloatArray, LowEffectiveSampleSize
 from bylaw.compiler.program import RewardTerm
-from bylaw.runtime.calibration.problem import BudgetInfeasible, BudgetProblem, _solve_for
-from bylaw.runtime.calibration.problem import solve as solve_without_bias
+from bylaw.runtime.calibration.problem import BudgetInfeasible, BudgetProblem
+from bylaw.runtime.calibration.problem import solve as solve_budgets
 from bylaw.runtime.prices.errors import Impossible, Unanswerable
 from bylaw.runtime.prices.law import Law, Measured, Scores, is_share, population
 
@@ -28,13 +28,15 @@ class Solved:
     solution: DualSolution | None
 
     def multiplier(self, index: int) -> Measured:
-        """The multiplier of a limit in nats (the mean over prompts, where each has its own) with its 95 % interval; 0
-        where the limit is about none of the prompts."""
+        """The multiplier of a limit in nats with its 95 % interval (the mean over the prompts that it is about, where
+        each has its own); 0 where the limit is about none of the prompts."""
         if self.solution is None or index not in self.columns:
             return Measured(0.0, 0.0, 0.0)
         place = self.columns.index(index)
-        low, high = (float(edge) for edge in self.solution.mu_interval[place])
-        return Measured(float(self.solution.mu[place]), low, high)
+        # The dual has the mean over all prompts, 0 where the limit is about none of the responses.
+        share = float(self.law.scores.share[index]) if self.law.terms[index].each_prompt else 1.0
+        low, high = (float(edge) / share for edge in self.solution.mu_interval[place])
+        return Measured(float(self.solution.mu[place]) / share, low, high)
 
     def status(self, index: int) -> str | None:
         """What came of a limit in the dual; None for a term that is none, or about none of the prompts."""
@@ -59,10 +61,7 @@ def solve(
         return Solved(start, (), None)
     people = population(scores, terms, start.log_weight, problem.features(scores.values, scores.counts))
     try:
-        if scores.exact:
-            solution = _solve_for(people, problem, problem.bounds, ess_floor)
-        else:
-            solution = solve_without_bias(people, problem, ess_floor)
+        solution = solve_budgets(people, problem, ess_floor, corrected=not scores.exact)
     except LowEffectiveSampleSize as error:
         raise Unanswerable(_too_few(error.ess, error.floor), tuple(term.id for term in problem.terms)) from None
     except BudgetInfeasible as error:

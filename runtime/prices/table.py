@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from bylaw.compiler.program import RewardTerm
 from bylaw.runtime.prices.interactions import WeightBuys, weight_buys
-from bylaw.runtime.prices.law import Measured, base_law, is_share, slack
+from bylaw.runtime.prices.law import Measured, base_law, is_share, room
 from bylaw.runtime.prices.remarks import remarks
 from bylaw.runtime.prices.shares import ROUNDING, Shares, divided
 from bylaw.runtime.prices.solve import Solved
@@ -25,12 +27,14 @@ class PriceRow:
         base, law: how often it is broken or its event happens, or the mean of its quantity, without any rule and under
             the law; None where it is about no response.
         strength: the weight or multiplier in nats; None for a hard rule. low, high: the interval of a multiplier.
-        shadow_price: nats by which the objective (divergence less what weighed rules gain) changes for one more unit
-            of the bound; for a limit of a share, a unit is from 0 to 100 %. low, high: its interval.
+        shadow_price: nats by which the objective (divergence less what weighed rules gain, and with what a bound that
+            gives way is missed by at its price) changes for one more unit of the bound; for a limit of a share, a unit
+            is from 0 to 100 %. low, high: its interval.
         buys: what one more nat of a weight does; None for hard rules and limits.
         kl, kl_error: its part of the divergence from the base model in nats, and the standard error.
         share: the same as a share of the whole; None where the whole is nothing.
-        slack: how far a limit is from its bound, in its unit; negative where it is missed.
+        slack: how far a limit is from its bound, in its unit, of one on each prompt where it is nearest; negative where
+            it is missed.
         remarks: what to know: redundant, never seen, at its highest price.
     """
 
@@ -144,7 +148,7 @@ def _row(
         kl=kl,
         kl_error=float(shares.errors[index]),
         share=kl / shares.total.value if shares.total.value > ROUNDING else None,
-        slack=slack(term, under),
+        slack=room(solved.law, index, under),
         remarks=said,
     )
 
@@ -163,11 +167,15 @@ def shadow_price(solved: Solved, index: int, term: RewardTerm) -> Measured | Non
     """By how many nats the objective (divergence less what weighed rules gain) changes for one more unit of a bound.
 
     By the envelope theorem that is −μ times the derivative of the constraint: the share of the prompts that the limit
-    is about, or for a limit `among` others how often those occur under the law.
+    is about, or for a limit `among` others how often those occur under the law, prompt by prompt where each has its
+    own multiplier. For a limit that gives way, the objective has what it is missed by as well, at its price.
     """
     if term.kind != "budget":
         return None
     law = solved.law
-    about = law.moments.mean[len(law.terms) + index] if term.among is not None else law.scores.share[index]
+    about = float(law.moments.mean[len(law.terms) + index] if term.among is not None else law.scores.share[index])
     found = solved.multiplier(index)
-    return Measured(-found.value * float(about), -found.high * float(about), -found.low * float(about))
+    if term.each_prompt and found.value:
+        occurs = np.add.reduceat(law.weights * law.scores.counts[:, index], law.scores.starts)
+        about = float(-law.strength[:, index] @ occurs) / len(occurs) / found.value
+    return Measured(-found.value * about, -found.high * about, -found.low * about)

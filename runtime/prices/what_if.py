@@ -17,12 +17,13 @@ import numpy as np
 from bylaw.compiler.law.numerics import BoolArray
 from bylaw.compiler.program import RewardTerm
 from bylaw.runtime.prices.errors import BadQuestion
-from bylaw.runtime.prices.law import Measured, Scores, is_share, slack
+from bylaw.runtime.prices.law import Measured, Scores, is_share, room
 from bylaw.runtime.prices.shares import divided, is_long
 from bylaw.runtime.prices.solve import ESS_FLOOR, Solved, amount, solve
 
 _WEIGHT = re.compile(r"\s*(?P<name>\S+)\s+weight\s+(?P<number>\S+)\s*")
 _BOUND = re.compile(r"\s*(?P<name>[^\s=]+)\s*=\s*(?P<number>[^\s%]+)\s*(?P<percent>%?)\s*")
+LARGEST = 1e15
 FORMS = "`RULE=2%` for another bound, or `RULE weight 3` for another weight"
 
 
@@ -169,6 +170,8 @@ def _number(text: str, whole: str) -> float:
         raise BadQuestion(f"`{text}` in `{whole}` is not a number; write {FORMS}") from None
     if not math.isfinite(number):
         raise BadQuestion(f"`{text}` in `{whole}` is not a finite number")
+    if abs(number) >= LARGEST:
+        raise BadQuestion(f"`{text}` in `{whole}` is too large: numbers of a policy have at most 15 digits")
     return number
 
 
@@ -245,7 +248,7 @@ def _sides(solved: Solved, along_path: bool) -> tuple[list[Side], Totals, str]:
                 kl=float(shares.parts[index]),
                 kl_error=float(shares.errors[index]),
                 bound=term.bound if on else None,
-                slack=slack(term, rates[index]) if on else None,
+                slack=room(law, index, rates[index]) if on else None,
                 status=_status(solved, index, term),
             )
         )

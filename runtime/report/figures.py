@@ -167,8 +167,10 @@ def status(result: BudgetResult) -> str:
 
 def sample(part: Calibration | Check) -> str:
     """From how good a sample the rates under the law come."""
+    drawn = "draw" if isinstance(part, Calibration) else "proposal"
+    by = "the model and the decoder together" if isinstance(part, Calibration) else "the decoder"
     return (
-        f"{plural(part.samples, 'proposal')} of the decoder, effective {quantity(part.ess)} in all and "
+        f"{plural(part.samples, drawn)} of {by}, effective {quantity(part.ess)} in all and "
         f"{quantity(part.smallest_prompt_ess)} for the hardest prompt"
     )
 

@@ -25,6 +25,7 @@ _KINDS = MappingProxyType(
         "together": "that ask together for weights that do not exist",
     }
 )
+_OVERLAPPING = frozenset(("mixed", "together"))
 
 
 def render_text(record: WeightRecord) -> str:
@@ -54,7 +55,7 @@ def _opening(record: WeightRecord) -> Iterator[str]:
     parts = [f"{record.ties:,} of them ties"] * bool(record.ties)
     parts += [f"weighed as {quantity(weight)}"] * (weight != record.pairs)
     said = f" ({', '.join(parts)})" if parts else ""
-    about = f"in {record.prompts:,} blocks" if record.options.group_by else f"about {record.prompts:,} prompts"
+    about = f"{'in' if record.options.group_by else 'about'} {_groups(record, record.prompts)}"
     yield f"{one_line(record.rules.policy)}: {record.pairs:,} judgements of two answers{said}, {about}"
     if record.classes:
         counts = ", ".join(f"{one_line(name)} {count:,}" for name, count in record.classes)
@@ -78,11 +79,16 @@ def _result(record: WeightRecord) -> Iterator[str]:
         yield f"warning: {warning}"
 
 
+def _groups(record: WeightRecord, count: float) -> str:
+    """So many prompts, or blocks of prompts."""
+    return _many(count, "block" if record.options.group_by else "prompt")
+
+
 def _accuracy(record: WeightRecord) -> Iterator[str]:
     found = record.accuracy
     what = "blocks" if record.options.group_by else "prompts"
     if found is None:
-        yield f"accuracy on {what} that were not fitted: too few {what} to tell"
+        yield f"accuracy on {what} that were not fitted cannot be told: {record.why_no_accuracy}"
         return
     undecided = f"; of {percent(found.undecided)} they say nothing" if found.undecided else ""
     yield f"accuracy on {what} that were not fitted: {_share(found.held_out)}{undecided}"
@@ -133,7 +139,10 @@ def _conflicts(record: WeightRecord) -> Iterator[str]:
         found = [each for each in record.conflicts if each.kind == kind and not set(each.places) <= told]
         if not found:
             continue
-        yield f"{_many(sum(each.judgements for each in found))} {said}:"
+        if kind in _OVERLAPPING:  # one judgement may be in several of them
+            yield f"{_many(len(found), 'set')} of judgements {said}:"
+        else:
+            yield f"{_many(sum(each.judgements for each in found))} {said}:"
         for each in found[:_MOST_CONFLICTS]:
             yield f"  {_conflict(each)}"
         yield from _more(len(found))

@@ -11,6 +11,7 @@ from bylaw.compiler.law.detection import RateTest
 from bylaw.compiler.law.divergence import DIVERGENCES
 from bylaw.compiler.law.games import GameCase, GameRow, equilibrium, game_table, kolmogorov_distance
 from bylaw.compiler.law.numerics import NORMAL_95
+from bylaw.runtime.report import figures
 from bylaw.runtime.report.price_page import Section
 
 if TYPE_CHECKING:
@@ -140,8 +141,8 @@ def detect_section(found: RateTest) -> Section:
     ]
     if found.responses is None or found.error_before is None or found.error_after is None:
         sentence = (
-            f"Read {found.sufficient:,} responses: Chernoff's bound says that these are enough. The smallest number is "
-            "too large to be computed exactly."
+            f"Read {figures.plural(found.sufficient, 'response')}: Chernoff's bound says that these are enough. The "
+            "smallest number is too large to be computed exactly."
         )
         return Section(title, (sentence,), ("figure", "value"), tuple(rows))
     bound = "at most" if verb == "fall" else "at least"
@@ -150,8 +151,8 @@ def detect_section(found: RateTest) -> Section:
         (f"wrong answers if the rate is {after}", _percent(found.error_after)),
     ]
     sentences = (
-        f"Read {found.responses:,} responses, drawn independently of each other. When {bound} {found.threshold:,} of "
-        f"them are what the rate counts, say {after}; otherwise say {before}.",
+        f"Read {figures.plural(found.responses, 'response')}, drawn independently of each other. If what the rate "
+        f"counts is in {bound} {found.threshold:,} of them, say {after}; otherwise say {before}.",
     )
     return Section(title, sentences, ("figure", "value"), tuple(rows))
 
@@ -200,6 +201,13 @@ def _effect_row(effect: RuleEffect) -> tuple[str, ...]:
 
 
 # ----------------------------------------------------------------------------------------------------------- distance
+KNOWN_NOTE = (
+    "by the known ratio: unlike the bounds not corrected for the bias of self-normalised weights, which is of the "
+    "order of one over the effective number of responses to a prompt. A gap no larger than that says nothing, even "
+    "below 0."
+)
+
+
 def distance_section(found: Distance) -> Section:
     """One row a divergence."""
     rows = tuple((DIVERGENCES[row.divergence].name, _within(row.bound), *_known(row)) for row in found.rows)
@@ -215,6 +223,7 @@ def distance_section(found: Distance) -> Section:
             f"at least: a lower bound by a witness of {found.columns} quantities that the rules speak of, fitted on "
             f"one half of the {'responses' if found.split == 'draws' else 'prompts'} and judged on the other. Nats for "
             "KL and Jensen-Shannon; 95% intervals.",
+            *((KNOWN_NOTE,) if any(row.direct is not None for row in found.rows) else ()),
             *(f"left out: {words}" for words in found.left_out),
         ),
     )

@@ -20,6 +20,10 @@ MOST_COLUMNS = 12
 """Rules in a matrix of interactions; of more, only the pairs that are told apart are shown."""
 
 
+LAW_NOTE = (
+    "Intervals of rates and divergences are those of the law with these multipliers, as it would be enforced: another "
+    "calibration would find slightly other multipliers, within their intervals, and so another law."
+)
 CURVE_NOTE = (
     "Intervals are 95%. Rates along the curve are not corrected for the bias of self-normalised means, which is of the "
     "order of one over the effective number: they may differ from the table by that."
@@ -54,6 +58,7 @@ def price_sections(policy: str, table: PriceTable, found: Interactions) -> tuple
         for row in table.rows
     )
     remarks = tuple(f"`{row.term}`: {remark}" for row in table.rows for remark in row.remarks)
+    limits = (LAW_NOTE,) if any(row.kind == "budget" for row in table.rows) else ()
     prices = Section(
         f"What the rules of {policy} cost",
         (
@@ -68,7 +73,9 @@ def price_sections(policy: str, table: PriceTable, found: Interactions) -> tuple
             *remarks,
             "nats: a weight, or the multiplier that keeps a limit (interval). Price of a limit: by how many nats the "
             "divergence, less what weighed rules gain, changes when its bound is raised by one percentage point (by 1 "
-            "for a quantity); of a weighed rule: what one more nat of weight does to the divergence and to its rate.",
+            "for a quantity); where a bound gives way, with what it is missed by at its price. Price of a weighed "
+            "rule: what one more nat of weight does to the divergence and to its rate.",
+            *limits,
         ),
         "rates",
     )
@@ -98,7 +105,10 @@ def what_if_sections(found: WhatIf) -> tuple[Section, ...]:
         ),
         header,
         rows,
-        ("* marks what is changed; its limit is the new one.",),
+        (
+            "* marks what is changed; its limit is the new one. Intervals are 95%.",
+            *((LAW_NOTE,) if any(row.kind == "budget" for row in found.rows) else ()),
+        ),
         "what-if",
     )
     return (section,)
@@ -126,8 +136,11 @@ def curve_sections(found: Curve) -> tuple[Section, ...]:
         f"{nats(found.free_kl)} nats. The limit is {found.sense} {stated(found.bound)}{paid}.",
         f"The scored responses allow {write(found.least)} to {write(found.most)}.",
     ]
+    hard = {point.bound for point in found.points if point.outcome == "hard rule"}
     sentences += [
-        f"Between {write(last)} and {write(first)} the sampled support ends: no law on it goes farther."
+        f"At {write(first)} the limit is a hard rule: no multiplier is large enough."
+        if first in hard
+        else f"Between {write(last)} and {write(first)} the sampled support ends: no law on it goes farther."
         for last, first in found.edges
     ]
     title = f"What `{found.term}` costs at other bounds"

@@ -85,6 +85,7 @@ def curve_figures(found: Curve) -> dict[str, Figure]:
     figure = Figure(figsize=(8.0, 6.4), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     rates = scale * np.array([point.rate.value for point in solved if point.rate])
+    hard = {point.bound for point in found.points if point.outcome == "hard rule"}
     for axes, parts, colour, label in (
         (top, [point.kl for point in solved], AFTER, "KL divergence that the limits cost (nats)"),
         (bottom, [point.multiplier for point in solved], LIMIT, "multiplier (nats)"),
@@ -96,7 +97,8 @@ def curve_figures(found: Curve) -> dict[str, Figure]:
         axes.plot(rates, middle, "o-", color=colour, markersize=3.5)
         axes.axvline(scale * found.bound, color="black", linestyle="--", linewidth=1.0, label="the limit as it is")
         for last, first in found.edges:
-            axes.axvspan(scale * last, scale * first, color=BEFORE, alpha=0.3, label="the sampled support ends")
+            if first not in hard:
+                axes.axvspan(scale * last, scale * first, color=BEFORE, alpha=0.3, label="the sampled support ends")
         axes.set_ylabel(label)
         axes.grid(color="#e5e7eb", linewidth=0.8)
         axes.set_axisbelow(True)

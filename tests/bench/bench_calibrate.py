@@ -20,8 +20,8 @@ import torch
 from bylaw.compiler.pipeline import compile_file
 from bylaw.runtime.audit.statistics import wilson
 from bylaw.runtime.audit.transcripts import read_prompts
+from bylaw.runtime.calibration.check import check_on_fresh_samples
 from bylaw.runtime.calibration.job import JobSettings, calibrate_policy
-from bylaw.runtime.calibration.solving import check_on_fresh_samples
 from bylaw.runtime.calibration.text import markdown
 from bylaw.runtime.decoders.sir import Sir
 from bylaw.runtime.default_model import default_model_path

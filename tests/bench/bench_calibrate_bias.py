@@ -4,9 +4,9 @@
 
 A model that can be enumerated answers some prompts; a limit binds. Each line of the first part: seeds, then the mean
 over them of (exact rate under the found multiplier) / limit − 1 in per cent, with its standard error, and the spread of
-one calibration. `last round` is how `bylaw run` calibrates (the draws of the last round alone), with and without its
-correction for the bias of self-normalised rates; `pooled` is `bylaw calibrate`. The second part counts in how many of
-500 calibrations the 95 % interval of the multiplier holds the exact one.
+one calibration, with and without the correction for the bias of self-normalised rates. The second part counts in how
+many of 500 calibrations the 95 % interval of the multiplier holds the exact one. `bylaw run` and `bylaw calibrate` find
+the same multipliers, so this is about both.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 import sys
 import tempfile
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -24,20 +24,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 from tinylanguage import Quiet, Tiny
 
-from bylaw.compiler.law.dual import DualSolution, solve_dual
-from bylaw.compiler.law.samples import Population
 from bylaw.compiler.pipeline import compile_source
 from bylaw.compiler.program import RewardProgram
-from bylaw.runtime import calibration
+from bylaw.runtime.calibration import fit
 from bylaw.runtime.calibration.fit import FitSettings
 from bylaw.runtime.calibration.job import JobSettings, calibrate_policy
-from bylaw.runtime.calibration.problem import BudgetProblem, Multipliers
+from bylaw.runtime.calibration.problem import solve
 from bylaw.runtime.calibration.record import BudgetRecord
-from bylaw.runtime.calibration.solving import calibrate
-from bylaw.runtime.decoders.interface import DecodeResult
-from bylaw.runtime.decoders.sir import Sir
-from bylaw.runtime.enforcement import decode, decode_tasks, plan_prompts, score_samples
-from bylaw.runtime.models.sampling import sample_base
+from bylaw.runtime.enforcement import plan_prompts, score_samples
 from bylaw.spec.source import Source
 from bylaw.spec.trace import Message, Trace
 from tinymodels import TabularModel
@@ -92,45 +86,30 @@ class Case:
             low, high = (middle, high) if self.excess(middle) > 0 else (low, middle)
         return low
 
-    def last_round(self, seed: int, draws: int) -> float:
-        plans = plan_prompts(self.program, self.prompts, MODEL, CAP)
-        base = sample_base(MODEL, [plan.tokens for plan in plans], 16, CAP, seed=seed)
-
-        def redraw(multipliers: Multipliers, number: int) -> list[DecodeResult]:
-            tasks = decode_tasks(plans, base, MODEL, multipliers.common, CAP)
-            return decode(Sir(draws), MODEL, tasks, CAP, 1000 * number + seed, prompts_at_once=self.count)
-
-        return self.excess(calibrate(self.program, plans, base, redraw)[0].common["seldom"])
-
-    def pooled(self, seed: int, samples: int, draws: int) -> BudgetRecord:
+    def calibrated(self, seed: int, samples: int, draws: int) -> BudgetRecord:
         job = JobSettings(max_tokens=CAP, seed=seed, fit=FitSettings(samples, draws))
         with tempfile.TemporaryDirectory() as folder:
             return calibrate_policy(self.program, self.prompts, "", MODEL, job, Path(folder), Quiet()).record.budgets[0]
 
 
-def uncorrected(population: Population, problem: BudgetProblem, floor: float) -> DualSolution:
-    return solve_dual(population, problem.bounds, ["at most"], ess_floor=floor)
-
-
 def bias(case: Case, seeds: range) -> None:
-    print(f"{case.count} prompts, at most {case.bound:.0%} with `{case.event}`, 16 draws of the model for each prompt")
-    with patch.object(calibration, "solve", uncorrected):
-        say("last round, 16 draws, not corrected", [case.last_round(seed, 16) for seed in seeds])
-    say("last round, 16 draws", [case.last_round(seed, 16) for seed in seeds])
-    found = [case.pooled(seed, 16, 16).multiplier or 0.0 for seed in seeds]
-    say("pooled, 16 draws", [case.excess(multiplier) for multiplier in found])
+    print(f"{case.count} prompts, at most {case.bound:.0%} with `{case.event}`, 16 + 16 draws for each prompt")
+    for name, used in (("not corrected", partial(solve, corrected=False)), ("corrected", solve)):
+        with patch.object(fit, "solve", used):
+            found = [case.calibrated(seed, 16, 16).multiplier or 0.0 for seed in seeds]
+        say(name, [case.excess(multiplier) for multiplier in found])
 
 
 def say(name: str, found: list[float]) -> None:
     mean, spread = 100 * float(np.mean(found)), 100 * float(np.std(found, ddof=1))
     error = spread / math.sqrt(len(found))
-    print(f"  {name:38} {len(found)} seeds  {mean:+6.1f} % ± {error:.1f}   spread {spread:.1f} %", flush=True)
+    print(f"  {name:15} {len(found)} seeds  {mean:+6.1f} % ± {error:.1f}   spread {spread:.1f} %", flush=True)
 
 
 def coverage(case: Case, runs: int) -> None:
     truth, hits, widths = case.truth(), 0, []
     for seed in range(runs):
-        interval = case.pooled(seed, 64, 64).multiplier_interval
+        interval = case.calibrated(seed, 64, 64).multiplier_interval
         assert interval is not None
         hits += interval.low <= truth <= interval.high
         widths.append(interval.high - interval.low)
