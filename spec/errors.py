@@ -92,6 +92,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "P419": "rules contradict each other for some values of a parameter",
         "P420": "a range of characters holds more than the letters that it names",
         "P421": "a limit about some answers can be met by giving fewer of them",
+        "P422": "what a rule pays has no upper limit",
         "P501": "an example is not what it says",
         "P502": "an example cannot be decided",
         "P503": "an example does not end with what the assistant says or does",
@@ -119,7 +120,7 @@ CODES: Mapping[str, str] = MappingProxyType(
 PROVED: frozenset[str] = frozenset(
     (
         *("P409", "P410", "P411", "P412", "P413", "P414", "P415", "P416", "P418", "P419", "P421"),
-        *("P506", "P507", "P606"),
+        *("P422", "P506", "P507", "P606"),
     )
 )
 """Codes that are found only where the analyses are asked for (compiler/proofs)."""
