@@ -210,23 +210,30 @@ class ScoredSamples:
 def score_samples(program: RewardProgram, plan: PromptPlan, texts: Sequence[str]) -> ScoredSamples:
     """Scores responses with the reference evaluator. `program` carries the multipliers; a budget without one weighs 0.
 
+    Raises EnforcementError as `score_traces`.
+    """
+    return score_traces(program, [plan.trace.answered(text) for text in texts], plan)
+
+
+def score_traces(program: RewardProgram, traces: Sequence[Trace], plan: PromptPlan | None = None) -> ScoredSamples:
+    """Scores conversations that end with a response, all with the terms of `plan` (None: with those of `program`).
+
     A hard rule that cannot be decided counts as broken, a soft or graded term as absent. Raises EnforcementError for a
     budget that cannot be decided: counting it as 0 would let the law meet it with answers that cannot be scored.
     """
     column = {term.id: position for position, term in enumerate(program.terms)}
     multipliers = {term.id: term.multiplier or 0.0 for term in program.terms if term.kind == "budget"}
-    alive = plan.weighed(multipliers)
-    shape = (len(texts), len(program.terms))
+    alive = with_multipliers(program.terms, multipliers) if plan is None else plan.weighed(multipliers)
+    shape = (len(traces), len(program.terms))
     values, factors, violated = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=np.bool_)
     counts = np.zeros(shape, dtype=np.bool_)
-    for row, text in enumerate(texts):
-        trace = plan.trace.answered(text)
+    for row, trace in enumerate(traces):
         for term in alive:
             score = evaluate_term(term, trace)
             at = row, column[term.id]
             if score.contribution is None or score.value is None:
                 if term.kind == "budget":
-                    message = f"prompt {plan.trace.id}: `{term.id}` cannot be scored for an answer: {score.reason}"
+                    message = f"prompt {trace.id}: `{term.id}` cannot be scored for an answer: {score.reason}"
                     raise EnforcementError(message, term.id)
                 if term.kind == "hard":
                     values[at], factors[at], violated[at], counts[at] = -1.0, NEGATIVE_INFINITY, True, True

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bylaw.compiler.evaluate import Verdict, evaluate
 from bylaw.compiler.law.detection import RateTest, SameLaws, rate_test
 from bylaw.compiler.law.divergence import DIVERGENCES
 from bylaw.compiler.law.draws import Draws
@@ -23,6 +22,7 @@ from bylaw.compiler.law.samples import Estimate
 from bylaw.compiler.law.witnesses import Split, witness_bound
 from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.runtime.calibration.record import CalibrationRecord, load_record
+from bylaw.runtime.enforcement import EnforcementError, score_traces
 from bylaw.runtime.prices.calibrated import Calibrated, read_calibrated
 from bylaw.runtime.prices.errors import Unanswerable
 from bylaw.runtime.prices.law import Law, Scores, broken, features
@@ -226,23 +226,20 @@ def _columns(scores: Scores, terms: Sequence[RewardTerm]) -> FloatArray:
 
 
 def _scored(program: RewardProgram, traces: Sequence[Trace]) -> Scores:
-    """Scores of responses as calibration makes them: a hard rule that cannot be decided counts as broken, a weighed
-    rule as absent; a limit that cannot be decided is Unanswerable."""
-    shape = (len(traces), len(program.terms))
-    values, violated, counts = np.zeros(shape), np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
-    for row, trace in enumerate(traces):
-        for column, (term, score) in enumerate(zip(program.terms, evaluate(program, trace).terms, strict=True)):
-            at = row, column
-            if score.value is not None:
-                values[at], violated[at] = score.value, score.verdict is Verdict.VIOLATED
-                counts[at] = score.verdict is not Verdict.NOT_APPLICABLE
-            elif term.kind == "hard":
-                values[at], violated[at], counts[at] = -1.0, True, True
-            elif term.kind == "budget":
-                raise Unanswerable(
-                    f"prompt `{trace.id}`: `{term.id}` cannot be scored for a response: {score.reason}", (term.id,)
-                )
-    one = np.ones(len(traces), dtype=np.int64)
-    starts = np.arange(len(traces))
-    ids = tuple(str(trace.id) for trace in traces)
-    return Scores(ids, starts, one, len(traces), np.zeros(len(traces)), values, counts, violated)
+    """Scores of responses, each a prompt of its own, as calibration makes them. Unanswerable where a limit cannot be
+    decided."""
+    try:
+        scored = score_traces(program, traces)
+    except EnforcementError as error:
+        raise Unanswerable(str(error), () if error.term is None else (error.term,)) from None
+    one, ids = np.ones(len(traces), dtype=np.int64), tuple(str(trace.id) for trace in traces)
+    return Scores(
+        prompts=ids,
+        starts=np.arange(len(traces)),
+        sizes=one,
+        drawn=len(traces),
+        log_ratio=np.zeros(len(traces)),
+        values=scored.values,
+        counts=scored.counts,
+        violated=scored.violated,
+    )

@@ -9,9 +9,10 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 RECORD_SCHEMA_VERSION = 1
+_Record = TypeVar("_Record")
 
 
 class RecordError(Exception):
@@ -290,27 +291,71 @@ def to_json(record: AuditRecord | RunRecord) -> str:
 
 def run_from_json(text: str) -> RunRecord:
     """Reads the record of a run back. Raises RecordError for anything else, other schema versions included."""
+    try:
+        data = parsed(text)
+        version = data.get("schema_version", RECORD_SCHEMA_VERSION) if isinstance(data, dict) else RECORD_SCHEMA_VERSION
+        if version == RECORD_SCHEMA_VERSION:
+            return read_back(RunRecord, text, data)
+    except RecordError as error:
+        raise RecordError(f"this is not the record of a run: {error}") from None
+    raise RecordError(
+        f"this record has schema version {version!r}; this version of bylaw reads {RECORD_SCHEMA_VERSION} only"
+    )
+
+
+def parsed(text: str) -> Any:
+    """JSON as values. Raises RecordError for what is none, as `NaN` and `Infinity` outside of texts are."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"it is not JSON: {error}") from None
+
+
+def read_back(kind: type[_Record], text: str, data: Any) -> _Record:
+    """The dataclass whose fields were written with `writable`, from its JSON text and the values of that.
+
+    Raises RecordError with the field that is missing or of another kind: a number is no truth value and no other text
+    than those that `writable` makes.
+    """
     from pydantic import TypeAdapter, ValidationError
 
-    _check_version(text)
     try:
-        return TypeAdapter(RunRecord).validate_json(text)
+        found = TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise RecordError(f"this is not the record of a run: `{place}`: {first['msg']}") from None
+        raise RecordError(f"`{place}`: {first['msg']}") from None
+    # Pydantic takes `true` for the number 1 and "0.5" for a half; what it read would not be written like that.
+    written = writable(dataclasses.asdict(found))  # type: ignore[call-overload]
+    if (wrong := _misread(written, data, "")) is not None:
+        raise RecordError(f"`{wrong}`: a value of another kind belongs there")
+    return found
 
 
-def _check_version(text: str) -> None:
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"this is not the record of a run: it is not JSON: {error}") from None
-    version = data.get("schema_version", RECORD_SCHEMA_VERSION) if isinstance(data, dict) else RECORD_SCHEMA_VERSION
-    if version != RECORD_SCHEMA_VERSION:
-        raise RecordError(
-            f"this record has schema version {version!r}; this version of bylaw reads {RECORD_SCHEMA_VERSION} only"
-        )
+def _misread(written: Any, data: Any, place: str) -> str | None:
+    """The first place where `data` is of another kind than what would be written there; None if there is none."""
+    if isinstance(written, dict) and isinstance(data, dict):
+        pairs = [(key, item, data[key]) for key, item in written.items() if key in data]
+    elif isinstance(written, list) and isinstance(data, list):
+        pairs = [(str(index), item, given) for index, (item, given) in enumerate(zip(written, data, strict=True))]
+    else:
+        return None if _kind(written) is _kind(data) else place
+    for key, item, given in pairs:
+        found = _misread(item, given, f"{place}.{key}" if place else key)
+        if found is not None:
+            return found
+    return None
+
+
+def _kind(value: Any) -> type:
+    """The kind of a JSON value; whole numbers are numbers, and what is no finite number is none."""
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return float
+    return object if isinstance(value, float) else type(value)
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no value of JSON")
 
 
 _UNWRITABLE = {math.inf: "Infinity", -math.inf: "-Infinity"}

@@ -172,6 +172,28 @@ def test_fresh_answers_meet_every_limit(model: Tiny, tmp_path: Path) -> None:
     assert [budget.status for budget in check.budgets] == ["met within its error"] * 3
 
 
+def test_what_calibration_could_not_tell_widens_the_check_of_each_prompt(model: Tiny, tmp_path: Path) -> None:
+    """Draws without the multipliers miss the limit; one effective sample behind the multipliers could not tell."""
+    program = with_fields(program_of(POLICY + SELDOM), "seldom", each_prompt=True, bound=0.03)
+    record = calibrated(program, model, tmp_path).record
+    plans = plan_prompts(program, prompts(), model, CAP)
+    base = sample_base(model, [plan.tokens for plan in plans], 100, CAP, seed=99)
+    results = decode(
+        Sir(300), model, decode_tasks(plans, base, model, record.multipliers, CAP), CAP, 123, prompts_at_once=4
+    )
+    found = record.summary()
+    found = replace(found, budgets=tuple(replace(budget, multiplier=0.0) for budget in found.budgets))
+
+    def status(**changed: float) -> str:
+        calibration = replace(found, **changed)
+        (budget,) = check_on_fresh_samples(record.calibrated_program(), plans, results, calibration).budgets
+        return budget.status
+
+    assert status() == "missed"
+    assert status(samples=1) == "missed"  # draws of the base model count for what they are worth
+    assert status(ess=1.0) == "met within its error"
+
+
 def test_a_limit_on_each_prompt_has_a_multiplier_for_each(model: Tiny, tmp_path: Path) -> None:
     program = with_fields(program_of(POLICY + SELDOM), "seldom", each_prompt=True, bound=0.03)
     written = calibrated(program, model, tmp_path)

@@ -263,6 +263,26 @@ def test_records_that_were_changed_or_are_none_get_one_message(record: Calibrati
     assert "is not a limit" in message(budget(term="other"))
     assert "`program`" in message({**good, "program": good["program"].replace("1.5", "2.5")})
     assert "is not the digest" in message({**good, "rules": "sha256:0"})
+    # Python writes and reads NaN and Infinity where JSON has no such number, and takes true for 1.
+    for wrong in (math.nan, math.inf, -math.inf):
+        assert "it is not JSON" in message({**good, "ess": wrong})
+    for wrong in (True, "200"):
+        assert "`ess`: a value of another kind" in message({**good, "ess": wrong})
+    for name in ("ess", "smallest_prompt_ess", "floor", "temperature"):
+        for wrong in ("NaN", "Infinity", -1.0):
+            assert f"`{name}` is" in message({**good, name: wrong})
+    assert "`floor` is 0, and must be a positive number" in message({**good, "floor": 0})
+    assert "`converged`" in message({**good, "converged": 1})
+    assert "`schema_version`" in message({**good, "schema_version": True})
+    for wrong, words in ((True, "another kind"), (0.0, "a positive number"), ("NaN", "a positive number")):
+        told = message(budget(price=wrong))
+        assert "`budgets.0.price`" in told
+        assert words in told
+    assert "`budgets.0.rate`" in message(budget(rate={**good["budgets"][0]["rate"], "value": "NaN"}))
+    law = {**good["proposals"][0], "scale": "NaN"}
+    assert "`proposals.0.scale` is nan" in message({**good, "proposals": [law, *good["proposals"][1:]]})
+    law = {**good["proposals"][-1], "multipliers": [["seldom", False]]}
+    assert ".multipliers.0.1`: a value of another kind" in message({**good, "proposals": [law]})
     path.unlink()
     with pytest.raises(CalibrationRecordError, match="cannot be read"):
         load_record(path)

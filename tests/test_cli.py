@@ -380,7 +380,10 @@ def test_ctrl_c_leaves_a_partial_report(tmp_path: Path) -> None:
     import time
 
     rules = EXAMPLES / "support" / "rules.bylaw"
-    command = [sys.executable, "-m", "bylaw", "run", str(rules), "--out", str(tmp_path / "out"), "--samples", "4"]
+    lines = (EXAMPLES / "support" / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    prompts = write(tmp_path, "\n".join(lines[:12]), "prompts.jsonl")
+    command = [sys.executable, "-m", "bylaw", "run", str(rules), "--prompts", str(prompts), "--samples", "4"]
+    command += ["--out", str(tmp_path / "out")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
     assert process.stderr is not None

@@ -320,6 +320,13 @@ def test_a_bad_line_is_left_out_and_named(tmp_path: Path) -> None:
     assert "judged.jsonl:2: the line is not JSON" in result.stdout
 
 
+def test_a_slip_in_a_key_is_told_beside_the_fit(tmp_path: Path) -> None:
+    result = fit(tmp_path, POLICY, [pair("Oak.", "Elm.", wieght=2), pair("Oak!", "Elm!", wieght=2)])
+    assert result.exit_code == 0
+    assert result.stderr.count("warning: ") == 1
+    assert "judged.jsonl:1: `wieght` was read as a fact; did you mean `weight`?" in result.stderr
+
+
 # --------------------------------------------------------------------------------------------------- labelled answers
 def test_labelled_answers_under_an_order(tmp_path: Path) -> None:
     lines = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,19 @@ def test_a_wrong_line_is_left_out_and_named(tmp_path: Path, line: Any, expected:
     assert expected in reason(tmp_path, line)
 
 
+def test_a_key_that_looks_like_a_slip_is_told_once(tmp_path: Path) -> None:
+    line = {"prompt": "Where?", "chosen": "Here.", "rejected": "No."}
+    more = [{"wieght": 3}, {"wieght": 2, "topic": "post", "time": 3, "weights": 1}, {"Margin": 0.5, "tier": 1}, {}]
+    found = read(tmp_path, *({**line, "chosen": f"Here {n}.", **extra} for n, extra in enumerate(more)))
+    assert found.warnings == (
+        "judged.jsonl:1: `wieght` was read as a fact; did you mean `weight`?",
+        "judged.jsonl:2: `weights` was read as a fact; did you mean `weight`?",
+        "judged.jsonl:3: `Margin` was read as a fact; did you mean `margin`?",
+    )
+    assert [each.weight for each in found.judgements] == [1.0] * 4
+    assert found.problems == ()
+
+
 def test_a_long_line_is_left_out(tmp_path: Path) -> None:
     found = read(tmp_path, PAIR, PAIR | {"chosen": "a" * 2_000}, PAIR, limits=Limits(line_bytes=1_000))
     assert [problem.line for problem in found.problems] == [2]
@@ -357,6 +371,16 @@ def test_contradictions_and_circles_by_hand() -> None:
         ("contradiction", ("5>6", "5=6")),
         ("cycle", ("2>3", "3>4", "4>2")),
     ]
+
+
+def test_an_answer_that_is_better_than_itself_contradicts_itself_once() -> None:
+    """Two people put one text into two classes: one judgement, which counts once."""
+    asked = Message("user", "p")
+    same = Trace((asked, Message("assistant", "a")))
+    made = Comparisons()
+    made.add(Judgement("1", (asked,), ((same,), (replace(same, id="other"),)), None, 3.0))
+    (found,) = disagreements(made)
+    assert (found.kind, found.places, found.judgements) == ("contradiction", ("1",), 3.0)
 
 
 def test_facts_that_no_rule_reads_do_not_tell_answers_apart() -> None:

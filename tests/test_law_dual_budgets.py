@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from price_suites import program_of
 
 from bylaw.compiler.law.dual import solve_dual
-from bylaw.compiler.law.dual_budgets import conditional_feature, conditional_rate, elastic_box
 from bylaw.compiler.law.gibbs import ExactLaw
 from bylaw.compiler.law.numerics import LowEffectiveSampleSize
 from bylaw.compiler.law.samples import Population, PromptSamples
+from bylaw.runtime.calibration.pool import ratios
+from bylaw.runtime.calibration.problem import BudgetProblem, budget_problem, solve
+from bylaw.runtime.enforcement import PromptPlan
+from bylaw.spec.trace import Message, Trace
 
 AT_MOST = ["at most"]
 
@@ -162,20 +168,39 @@ def test_an_impossible_prompt_is_named() -> None:
 
 
 # -------------------------------------------------------------------------------------------------------- conditional
+ELASTIC = """policy tiny version "1"
+levels platform > operator > user
+rule top at platform { limit response contains "a" to at most 30% of responses }
+rule middle at operator { limit response contains "b" to at most 30% of responses }
+rule bottom at user { limit response contains "a" to at least 80% of responses }
+"""
+
+
+def among(bound: float) -> BudgetProblem:
+    """A limit among the responses with a property."""
+    text = 'limit response contains "b" to at most 20% of responses where response contains "d"'
+    program = program_of(f'policy tiny version "1"\nlevels root > user\nrule r at user {{ {text} }}\n')
+    return BudgetProblem((replace(program.terms[0], bound=bound),), (0,), (1.0,), (np.inf,))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_conditional_budget_on_an_enumerated_law(seed: int) -> None:
     rng = np.random.default_rng(seed)
     log_p0 = np.log(rng.dirichlet(np.ones(50)))
     holds, values = rng.random(50) < 0.4, rng.random(50)
-    feature = conditional_feature(np.where(holds, values, np.nan), holds, 0.3)
-    solution = solve_dual(Population([enumerated(log_p0, feature[:, None])]), [0.0], AT_MOST, ess_floor=0.0)
+    measured = np.where(holds, values, 0.0)[:, None]
+    problem = among(0.3)
+    feature = problem.features(measured, holds[:, None])[:, 0]
+    assert (problem.bounds, problem.senses) == ([0.0], AT_MOST)
+    solution = solve(Population([enumerated(log_p0, feature[:, None])]), problem, 0.0, corrected=False)
     law = ExactLaw(log_p0, np.ones(50, dtype=bool), np.zeros(50), feature[:, None], solution.mu)
-    probability = np.exp(log_p0 - feature * solution.mu[0])
+    probability = np.exp(log_p0 - np.where(holds, values - 0.3, 0.0) * solution.mu[0])
     rate = (probability * holds) @ values / (probability @ holds)
     assert rate == pytest.approx(0.3, abs=1e-9)
     assert law.expectation()[0] == pytest.approx(0.0, abs=1e-9)
-    loose = conditional_feature(values, holds, 0.95)
-    assert solve_dual(Population([enumerated(log_p0, loose[:, None])]), [0.0], AT_MOST, ess_floor=0.0).mu[0] == 0.0
+    loose = among(0.95)
+    population = Population([enumerated(log_p0, loose.features(measured, holds[:, None]))])
+    assert solve(population, loose, 0.0, corrected=False).mu[0] == 0.0
 
 
 def test_conditional_rate_covers() -> None:
@@ -190,10 +215,9 @@ def test_conditional_rate_covers() -> None:
     covered = 0
     for _ in range(500):
         picks = rng.choice(20, 300, p=proposal)
-        features = np.column_stack([values * holds, holds])[picks]
-        drawn = Population([PromptSamples((weight_law - np.log(proposal))[picks], features)])
-        low, high = conditional_rate(drawn.moments([0.0, 0.0]), 0, 1).interval
-        covered += low <= truth <= high
+        amount, count = (values * holds)[picks, None], holds[picks, None].astype(float)
+        found = ratios([(weight_law - np.log(proposal))[picks]], [amount], [count])
+        covered += abs(found.value[0] - truth) <= 1.959963984540054 * found.error[0]
     assert 0.92 <= covered / 500 <= 0.975, covered
 
 
@@ -204,21 +228,22 @@ def test_lower_level_pays_in_a_conflict(seed: int) -> None:
     log_p0, features = np.log(rng.dirichlet(np.full(40, 20.0))), (rng.random((40, 2)) < (0.5, 0.3)).astype(float)
     prices = {"user": 1.5, "operator": 4.0, "platform": 12.0}
     population = Population([enumerated(log_p0, np.column_stack([features, features[:, :1]]))])
-    levels = ["platform", "operator", "user"]
-    box = elastic_box(levels, prices)
-    assert box.tolist() == [12.0, 4.0, 1.5]
-    bounds, senses = [0.3, 0.3, 0.8], ["at most", "at most", "at least"]
-    solution = solve_dual(population, bounds, senses, box=box, ess_floor=0.0)
+    program = program_of(ELASTIC)
+    plans = [PromptPlan(Trace((Message("user", "Ask."),)), (), program.terms)]
+    problem, idle = budget_problem(program, plans, prices)
+    assert (problem.price, problem.senses, idle) == ((12.0, 4.0, 1.5), ["at most", "at most", "at least"], ())
+    solution = solve(population, problem, 0.0, corrected=False)
     assert solution.converged
     assert solution.status[2] == "saturated"
     assert solution.mu[2] == -1.5
     assert solution.status[0] == "binding"
     assert solution.rate[0] == pytest.approx(0.3, abs=1e-8)  # the higher level holds to the digit
     assert solution.slack[2] == pytest.approx(0.3 - 0.8, abs=1e-8)  # the lower one absorbs the whole conflict
-    turned = solve_dual(population, bounds, senses, box=elastic_box(levels[::-1], prices), ess_floor=0.0)
-    assert turned.mu[0] == 1.5
-    assert turned.status[0] == "saturated"
-    assert turned.rate[2] == pytest.approx(0.8, abs=1e-8)
+    turned, _ = budget_problem(program, plans, {"user": 12.0, "operator": 4.0, "platform": 1.5})
+    again = solve(population, turned, 0.0, corrected=False)
+    assert again.mu[0] == 1.5
+    assert again.status[0] == "saturated"
+    assert again.rate[2] == pytest.approx(0.8, abs=1e-8)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -227,7 +252,7 @@ def test_elastic_budgets_are_always_feasible(seed: int) -> None:
     budgets = int(rng.integers(1, 6))
     population = Population([enumerated(*random_law(rng, 25, budgets)) for _ in range(3)])
     senses = [("at most", "at least", "exactly")[int(k)] for k in rng.integers(0, 3, budgets)]
-    box = elastic_box(["user"] * budgets, {"user": 5.0}, unit=rng.uniform(0.5, 2.0, budgets))
+    box = 5.0 / rng.uniform(0.5, 2.0, budgets)
     each = rng.random(budgets) < 0.5
     solution = solve_dual(population, rng.normal(0.5, 1.0, budgets), senses, box=box, ess_floor=0.0, each_prompt=each)
     assert solution.converged
@@ -304,23 +329,3 @@ def test_collapse_of_one_prompt_is_named_for_its_own_budget() -> None:
     with pytest.raises(LowEffectiveSampleSize, match="of prompt 1") as caught:
         solve_dual(population, [0.5], AT_MOST, ess_floor=5.0, each_prompt=[True])
     assert caught.value.prompt == 1
-
-
-def test_elastic_and_conditional_inputs_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"no price for level\(s\) guest; known are user"):
-        elastic_box(["guest"], {"user": 1.0})
-    with pytest.raises(ValueError, match="rise from the lowest"):
-        elastic_box(["user"], {"user": 2.0, "operator": 1.0})
-    with pytest.raises(ValueError, match="positive"):
-        elastic_box(["user"], {"user": float("nan")})
-    with pytest.raises(ValueError, match="unit"):
-        elastic_box(["user"], {"user": 1.0}, unit=[0.0])
-    with pytest.raises(ValueError, match="one length"):
-        conditional_feature([1.0, 2.0], [True], 0.5)
-    with pytest.raises(ValueError, match="not finite where"):
-        conditional_feature([np.nan], [True], 0.5)
-    with pytest.raises(ValueError, match="bound"):
-        conditional_feature([1.0], [True], np.inf)
-    moments = Population([PromptSamples(np.zeros(5), np.zeros((5, 2)))]).moments([0.0, 0.0])
-    with pytest.raises(ValueError, match="never holds"):
-        conditional_rate(moments, 0, 1)

@@ -11,10 +11,18 @@ from scipy.integrate import quad
 
 from bylaw.compiler.law.dual import solve_dual
 from bylaw.compiler.law.gibbs import ExactLaw
-from bylaw.compiler.law.interactions import interactions, redundant_budgets, vacuous_ceiling
+from bylaw.compiler.law.interactions import interactions, redundant_budgets
 from bylaw.compiler.law.numerics import EmptySupport
 from bylaw.compiler.law.path_prices import _one_prompt, attribute, integrate, path_integral
-from bylaw.compiler.law.prices import Attribution, PricedPrompt, balance_log_ratio, shapley, total_kl
+from bylaw.compiler.law.prices import (
+    Attribution,
+    PricedPrompt,
+    all_coalitions,
+    all_set_values,
+    balance_log_ratio,
+    shapley,
+    total_kl,
+)
 from bylaw.compiler.law.samples import Population, PromptSamples
 from tinymodels import TabularModel
 
@@ -65,6 +73,24 @@ def test_shapley_equals_brute_force_over_orders(terms: int) -> None:
         assert found.alone[term] == pytest.approx(brute_value(prompts, (term,)), abs=1e-12)
         assert found.last[term] == pytest.approx(found.total.value - brute_value(prompts, others), abs=1e-12)
     np.testing.assert_allclose(found.prompt_shares.mean(axis=0), found.shares, atol=1e-12)
+
+
+@pytest.mark.parametrize("terms", [1, 2, 5])
+def test_values_of_all_sets_of_many_samples_are_those_of_each(terms: int) -> None:
+    rng = np.random.default_rng(30 + terms)
+    prompts = []
+    for size in (200, 350):  # few different rows, as rules make them, and one that two rules forbid
+        factors = rng.integers(-2, 2, (size, terms)) * 0.4
+        factors[rng.random((size, terms)) < 0.1] = -np.inf
+        factors[0] = 0.0
+        prompts.append(PricedPrompt(rng.normal(0.0, 0.2, size), factors))
+    found = all_set_values(prompts)
+    assert found is not None
+    expected = [brute_value(prompts, tuple(np.flatnonzero(members))) for members in all_coalitions(terms)[0]]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    np.testing.assert_allclose(found @ all_coalitions(terms)[1], shapley(prompts).shares, atol=1e-12)
+    both = PricedPrompt([0.0, 0.0], [[-2000.0, 0.0], [0.0, -2000.0]])  # together they leave no weight beside each alone
+    assert all_set_values([both]) is None
 
 
 def test_underflowing_weights_take_the_log_space_path() -> None:
@@ -298,12 +324,12 @@ def test_tension_is_only_said_beyond_its_error() -> None:
     word = length + 0.3 * rng.normal(size=4000)
     aside = rng.normal(size=(4000, 2))
     found = interactions([PricedPrompt(np.zeros(4000), np.column_stack([0.5 * length, -0.4 * word, 0.1 * aside]))])
-    assert found.told_apart() == found.tensions() == ((0, 1),)
+    assert found.told_apart() == ((0, 1),)
     assert found.correlation[0, 1] < -0.9
     np.testing.assert_allclose(np.diag(found.correlation), 1.0)
     np.testing.assert_allclose(np.diag(found.correlation_error), 0.0, atol=1e-9)
     with pytest.raises(ValueError, match="false alarm"):
-        found.tensions(0.0)
+        found.told_apart(0.0)
 
 
 def test_false_alarms_are_as_stated() -> None:
@@ -337,7 +363,8 @@ def test_rare_rules_that_never_met_are_not_told_apart() -> None:
     # Rules that shut each other out are told apart all the same.
     kind = rng.choice(3, 2000, p=(0.3, 0.3, 0.4))
     apart = interactions([PricedPrompt(np.zeros(2000), -0.1 * (kind[:, None] == [0, 1]))])
-    assert apart.tensions() == ((0, 1),)
+    assert apart.told_apart() == ((0, 1),)
+    assert apart.correlation[0, 1] < 0.0
 
 
 def test_errors_of_interactions() -> None:
@@ -371,25 +398,3 @@ def test_redundant_budgets() -> None:
     assert (first.index, first.is_certain) == (1, True)
     assert (second.index, second.is_certain) == (2, False)
     assert second.ceiling > 0.0
-
-
-def test_the_ceiling_of_what_never_happened() -> None:
-    assert vacuous_ceiling([60]) == pytest.approx(1.0 - 0.05 ** (1 / 60))
-    assert vacuous_ceiling([300]) == pytest.approx(3.0 / 300, rel=0.01)
-    assert vacuous_ceiling([10] * 30) == pytest.approx(vacuous_ceiling([300]))
-    assert vacuous_ceiling([0, 10]) == 1.0
-    assert vacuous_ceiling([0, 10], [0.0, 1.0]) == pytest.approx(vacuous_ceiling([10]))
-    # Whatever the rates of two unequal prompts, a mean above the ceiling would have shown itself in 95 % of samples.
-    draws, weights = np.array([20, 70]), np.array([0.3, 0.7])
-    ceiling = vacuous_ceiling(draws.tolist(), weights)
-    for share in np.linspace(0.0, 1.0, 21):
-        rates = np.array([share * ceiling / 0.3, (1.0 - share) * ceiling / 0.7])
-        if rates.max() <= 1.0:
-            assert np.prod((1.0 - rates) ** draws) <= 0.05 + 1e-12
-    for wrong in ([], [-1]):
-        with pytest.raises(ValueError, match="draws"):
-            vacuous_ceiling(wrong)
-    with pytest.raises(ValueError, match="prompt_weight"):
-        vacuous_ceiling([3], [0.0])
-    with pytest.raises(ValueError, match="confidence"):
-        vacuous_ceiling([3], confidence=1.0)

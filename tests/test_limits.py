@@ -615,6 +615,9 @@ def test_an_audit_knows_by_itself_which_answers_are_to_the_same_prompt(tmp_path:
         (term,) = record["terms"]
         assert (record["clusters"], term["within"]) == (3, within)
         assert term["worst_prompt"] == {"prompt": "p2", "rate": against / 100, "answers": 100}
+        shown = CliRunner().invoke(main, command[:3]).stdout
+        assert f"{against}.0% in 100" in " ".join(shown.split())
+        assert "`p2`" in shown
 
 
 def test_a_policy_that_keeps_to_its_limit_is_seldom_said_to_break_it() -> None:

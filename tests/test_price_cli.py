@@ -234,7 +234,7 @@ def _without_floor(folder: Path) -> None:
     """A floor that is no number would let anything pass."""
     text = (folder / "calibration.json").read_text(encoding="utf-8")
     assert text.count('"floor": 100.0') == 1
-    (folder / "calibration.json").write_text(text.replace('"floor": 100.0', '"floor": NaN'), encoding="utf-8")
+    (folder / "calibration.json").write_text(text.replace('"floor": 100.0', '"floor": "NaN"'), encoding="utf-8")
 
 
 def _complex(folder: Path) -> None:
@@ -253,7 +253,7 @@ def _complex(folder: Path) -> None:
         (_with_head(sizes=[-500, 1500, 500]), "numbers of responses are not whole numbers"),
         (_with_head(format=2), "format 2 of scored responses is unknown"),
         (_complex, "values is of type complex128"),
-        (_without_floor, "has the floor nan"),
+        (_without_floor, "`floor` is nan, and must be a positive number"),
         (_without_scores, "cannot be read"),
         (_half_the_scores, "is not a file of scored responses"),
         (_other_bytes, "is not a file of scored responses"),

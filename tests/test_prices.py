@@ -393,6 +393,21 @@ def test_a_limit_on_each_prompt_is_told_of_the_prompts_that_it_is_about() -> Non
     assert row.slack == pytest.approx(0.0, abs=1e-8)
 
 
+def test_whether_a_limit_on_each_prompt_holds_by_itself_is_asked_of_the_worst_prompt() -> None:
+    """A twin meets the limit on every prompt; without any rule the mean would keep to it, but not the worst prompt."""
+    own = [float(np.exp(model(number)[1]) @ broken(number)["seldom"]) for number in range(len(PROMPTS))]
+    bound = (np.mean(own) + max(own)) / 2
+    for share, why in ((bound, "because of the other rules"), (1.01 * max(own), "without any rule")):
+        limits = "".join(
+            f'rule {name} at user {{ limit response contains "aa" to at most {100 * at:.6f}% of responses for each '
+            "prompt }\n"
+            for name, at in (("q", share), ("twin", 0.01))
+        )
+        again = program_of(HEAD + limits)
+        rows = price_table(solve(flatten(exact_suite(again), exact=True), again.terms, ess_floor=1)).rows
+        assert next(each for each in rows if each.term == "q").remarks[0] == f"redundant: holds {why}"
+
+
 def test_too_few_samples_and_empty_prompts_are_refused() -> None:
     few = flatten(sampled_suite(program(), 40, 1, suite()))
     with pytest.raises(Unanswerable, match=r"worth \d+ independent ones under this law, and at least 100"):
@@ -438,7 +453,7 @@ def test_many_rules_are_divided_along_the_path() -> None:
     assert len(made.rows) == 15
     assert "path" in made.method
     assert sum(row.kl for row in made.rows) == pytest.approx(made.kl.value, abs=1e-9)
-    assert all(row.kl_error > 0 for row in made.rows)
+    assert all(row.kl_standard_error > 0 for row in made.rows)
 
 
 def test_parts_of_many_responses_are_those_of_all_sets(monkeypatch: pytest.MonkeyPatch) -> None:

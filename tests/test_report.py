@@ -619,6 +619,23 @@ def test_what_is_no_record_is_refused(text, words):
         run_from_json(text)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("seconds", True, "`seconds`: a value of another kind"),
+        ("seconds", "3", "`seconds`: a value of another kind"),
+        ("seconds", float("nan"), "NaN is no value of JSON"),
+        ("seconds", float("-inf"), "-Infinity is no value of JSON"),
+        ("seed", True, "`seed`: a value of another kind"),
+        ("schema_version", True, "`schema_version`: a value of another kind"),
+    ],
+)
+def test_a_record_with_values_of_other_kinds_is_refused(field, value, words):
+    with pytest.raises(RecordError, match=words):
+        run_from_json(json.dumps({**json.loads(to_json(_run())), field: value}))
+    assert run_from_json(json.dumps({**json.loads(to_json(_run())), "seconds": 3})).seconds == 3.0
+
+
 @pytest.mark.parametrize("version", [0, 2, "1", None])
 def test_a_record_of_another_version_is_refused(version):
     data = {**json.loads(to_json(_run())), "schema_version": version, "something_new": 1}

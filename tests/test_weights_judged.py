@@ -5,6 +5,7 @@ import pytest
 
 from bylaw.compiler.weights.bootstrap import bootstrap_intervals
 from bylaw.compiler.weights.conflicts import conflicts
+from bylaw.compiler.weights.cycles import shortest_cycles
 from bylaw.compiler.weights.fit import SeparableJudgements, fit_weights
 from bylaw.compiler.weights.held_out import cluster_rate, held_out_accuracy
 from bylaw.compiler.weights.problem import PairProblem, pairs_from_features, pairs_from_order
@@ -268,6 +269,30 @@ def test_the_shortest_cycle_agrees_with_enumeration():
         assert found == best
         seen += len(best)
     assert seen > 20
+
+
+def test_the_shortest_cycle_through_the_first_node_agrees_with_enumeration():
+    rng = np.random.default_rng(5)
+    seen = 0
+    for _ in range(60):
+        size = int(rng.integers(4, 8))
+        edges = {(i, j) for i, j in rng.integers(0, size, (3 * size, 2)).tolist() if i != j}
+        edges -= {(j, i) for i, j in edges if i < j}
+        best = {}
+        for cycle in simple_cycles(edges, size):
+            group = reachable(edges, cycle[0]) & reachable({(b, a) for a, b in edges}, cycle[0])
+            if cycle[0] == min(group):
+                best[tuple(sorted(group))] = min(best.get(tuple(sorted(group)), 99), len(cycle))
+        found = shortest_cycles(sorted(edges), through_first=True)
+        assert [(members, len(path)) for path, members in found] == sorted(best.items())
+        for path, members in found:
+            assert path[0] == members[0]
+            assert set(zip(path, path[1:] + path[:1], strict=True)) <= edges
+        seen += len(best)
+    assert seen > 20
+    assert shortest_cycles([]) == []
+    with pytest.raises(ValueError, match="set contradictions aside"):
+        shortest_cycles([(0, 1), (1, 0)], through_first=True)
 
 
 def simple_cycles(edges, size):

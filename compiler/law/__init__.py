@@ -8,10 +8,9 @@ Modules (import the one you need; this package itself imports nothing, so that r
 * ``rows``         samples with equal feature rows merged, on which every evaluation runs
 * ``dual``         multipliers of budgets over the population or of each prompt, with intervals; its parts are
                    ``dual_problem``, ``dual_newton`` and ``dual_intervals``
-* ``dual_budgets`` elastic budgets by authority level, and budgets among the responses with a property
 * ``feasibility``  which budgets cannot hold together, and which are hard rules in disguise (``feasibility_lp``)
 * ``prices``, ``path_prices``  what each rule costs in KL: Shapley's values, and beyond 12 rules the path integral
-* ``interactions``  which rules pull against each other, cost nothing, or never apply, beyond sampling error
+* ``interactions``  which rules pull against each other, or cost nothing, beyond sampling error
 * ``tradeoff``     what a budget costs as its bound moves
 * ``markov_automaton``, ``markov``, ``markov_dual``, ``markov_length``  the exact law of a Markov model under a weighted
   automaton: its moments, samples and multipliers, and whether it exists without a cap on the length

@@ -1,4 +1,4 @@
-"""Which rules pull against each other, which cost nothing, and which never apply, LAW.md §2.
+"""Which rules pull against each other, and which cost nothing, LAW.md §2.
 
 dE[φ_i]/dθ_j = Cov_ij = dE[φ_j]/dθ_i: with every φ turned so that its rule wants more of it, a negative covariance is a
 pair in tension. Every entry has its Monte-Carlo error, and pairs are told apart only beyond it, at one false alarm
@@ -57,10 +57,6 @@ class Interactions:
         error = np.fmax(self.correlation_error, self.chance_error)
         found = [pair for pair in pairs if abs(self.correlation[pair]) > limit * error[pair]]
         return tuple(sorted(found, key=lambda pair: -abs(self.correlation[pair])))
-
-    def tensions(self, false_alarm: float = 0.05) -> tuple[tuple[int, int], ...]:
-        """Of ``told_apart``, the pairs that pull against each other."""
-        return tuple(pair for pair in self.told_apart(false_alarm) if self.correlation[pair] < 0.0)
 
 
 def interactions(
@@ -160,31 +156,3 @@ def redundant_budgets(solution: DualSolution) -> tuple[Redundant, ...]:
         for index, (status, mu) in enumerate(zip(solution.status, solution.mu, strict=True))
         if status == "met" and mu == 0.0
     )
-
-
-def vacuous_ceiling(
-    draws: Sequence[int], prompt_weight: npt.ArrayLike | None = None, confidence: float = 0.95
-) -> float:
-    """The upper confidence bound on the base rate of an event that none of the base law's draws shows, exactly.
-
-    With n_x draws of prompt x of weight π_x and M = min_x n_x/π_x, P(nothing seen) ≤ ∏ (1−p_x)^{π_x M} ≤ (1−p̄)^M by
-    concavity, so p̄ ≤ 1 − α^{1/M} (Clopper and Pearson 1934 for one prompt; about 3/M at 95 %). Only draws from the base
-    law count: others may have been steered away from the event.
-
-    Args:
-        draws: [X] numbers of independent base draws of the prompts.
-
-    Raises:
-        ValueError: no draws at all, negative numbers, weights that do not fit, or a confidence outside (0, 1).
-    """
-    counts = np.array(draws, dtype=np.float64)
-    weights = np.ones(counts.size) if prompt_weight is None else np.array(prompt_weight, dtype=np.float64)
-    if counts.ndim != 1 or not counts.size or (counts < 0).any() or not np.isfinite(counts).all():
-        raise ValueError("draws must be numbers of 0 or more, one a prompt")
-    if weights.shape != counts.shape or (weights < 0).any() or not np.isfinite(weights).all() or not weights.sum() > 0:
-        raise ValueError(f"prompt_weight must be {counts.size} finite nonnegative numbers, not all zero")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"a confidence is between 0 and 1, got {confidence}")
-    asked = weights > 0
-    fewest = float((counts[asked] / (weights[asked] / weights.sum())).min())
-    return 1.0 if fewest == 0.0 else float(-np.expm1(np.log1p(-confidence) / fewest))

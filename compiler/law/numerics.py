@@ -74,6 +74,16 @@ def log_mean_exp(values: npt.ArrayLike) -> float:
     return log_sum_exp(vector) - float(np.log(vector.size))
 
 
+def grouped_weights(log_weight: FloatArray, starts: IntArray, counts: IntArray) -> FloatArray:
+    """[N] exp(log_weight) over its sum in each group; groups begin at ``starts`` [X] and have ``counts`` [X] entries.
+
+    Every group needs an entry above −inf.
+    """
+    scaled = np.exp(log_weight - np.repeat(np.maximum.reduceat(log_weight, starts), counts))
+    result: FloatArray = scaled / np.repeat(np.add.reduceat(scaled, starts), counts)
+    return result
+
+
 def weighted_sum(probability: FloatArray, values: FloatArray) -> FloatArray:
     """Σ_n p_n v_n over axis 0, with 0·(±inf) = 0: values off the support do not matter.
 

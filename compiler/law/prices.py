@@ -27,6 +27,7 @@ from bylaw.compiler.law.numerics import (
     BoolArray,
     EmptySupport,
     FloatArray,
+    IntArray,
     as_vector,
     log_sum_exp,
 )
@@ -243,34 +244,84 @@ def _all_coalition_values(prompt: PricedPrompt, coefficients: FloatArray) -> tup
     base = np.exp(prompt.log_base_ratio[kept] - log_sum_exp(prompt.log_base_ratio[kept]))
     factors = prompt.log_factors[kept]
     terms = factors.shape[1]
-    peak = np.maximum(factors.max(axis=0, initial=-1e300), -1e300)
     half = terms // 2
-    low_weight, low = _subset_tables(factors[:, :half], peak[:half])
-    high_weight, high = _subset_tables(factors[:, half:], peak[half:])
-    shift = np.add.outer(_subset_sums(peak[None, half:])[0], _subset_sums(peak[None, :half])[0])
-    based = base[:, None] * high_weight
-    total = based.T @ low_weight
+    low, high = _Tables.of(factors[:, :half]), _Tables.of(factors[:, half:])
+    shift = np.add.outer(high.peak, low.peak)
+    based = base[:, None] * high.weight
+    total = based.T @ low.weight
     if not total.min() > 1e-250:
         return None
-    mean = ((based * high).T @ low_weight + based.T @ (low_weight * low)) / total
+    mean = ((based * high.factor).T @ low.weight + based.T @ (low.weight * low.factor)) / total
     values = mean - shift - np.log(total)
     influence = np.outer(base, coefficients.sum(axis=0))
     for column in range(coefficients.shape[1]):
         scaled = coefficients[:, column].reshape(total.shape) / total
         mixed = based @ scaled
         influence[:, column] += (
-            ((based * high) @ scaled - based @ (scaled * (mean + 1.0))) * low_weight + mixed * low_weight * low
+            ((based * high.factor) @ scaled - based @ (scaled * (mean + 1.0))) * low.weight
+            + mixed * low.weight * low.factor
         ).sum(axis=1)
     return np.maximum(values.ravel(), 0.0), influence
 
 
-def _subset_tables(factors: FloatArray, peak: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(exp of the peak-shifted log factor [M, 2^K], the log factor itself with forbidden entries as 0 [M, 2^K])."""
-    forbidden = np.isneginf(factors)
-    sums = _subset_sums(np.where(forbidden, 0.0, factors))
-    allowed = _subset_sums(forbidden.astype(np.float64)) == 0.0
-    weight = np.where(allowed, np.exp(sums - _subset_sums(peak[None, :])), 0.0)
-    return weight, np.where(allowed, sums, 0.0)
+def all_set_values(prompts: Sequence[PricedPrompt]) -> FloatArray | None:
+    """[2^T] v(S) in nats of every set of the terms, the mean over prompts, in the order of ``all_coalitions``.
+
+    For many samples, without errors: few combinations of log factors are different, so sets are weighed on those of
+    each half of the terms, and how much weight each two of them have together is counted. None where the weights of
+    some set underflow, which is left to ``shapley``.
+    """
+    terms = prompts[0].log_factors.shape[1]
+    half, edges = terms // 2, np.cumsum([len(prompt.log_base_ratio) for prompt in prompts])[:-1]
+    factors = np.concatenate([prompt.log_factors for prompt in prompts])
+    (low, low_rows), (high, high_rows) = _merged_tables(factors[:, :half]), _merged_tables(factors[:, half:])
+    shift = np.add.outer(high.peak, low.peak)
+    result = np.zeros(2**terms)
+    for prompt, own_low, own_high in zip(prompts, np.split(low_rows, edges), np.split(high_rows, edges), strict=True):
+        base = np.exp(prompt.log_base_ratio - log_sum_exp(prompt.log_base_ratio))
+        (lows, at_low), (highs, at_high) = (np.unique(rows, return_inverse=True) for rows in (own_low, own_high))
+        cells = np.bincount(at_high * len(lows) + at_low, base, len(highs) * len(lows)).reshape(len(highs), len(lows))
+        weight, other = low.weight[lows], high.weight[highs]
+        moved = cells @ weight
+        total = other.T @ moved
+        if not total.min() > 1e-250:
+            return None
+        mean = ((other * high.factor[highs]).T @ moved + other.T @ (cells @ (weight * low.factor[lows]))) / total
+        result += np.maximum(mean - shift - np.log(total), 0.0).ravel() / len(prompts)
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Tables:
+    """What M rows of K log factors come to in every set of the K terms, indexed by bit mask.
+
+    Attributes:
+        factor: [M, 2^K] the log factor, 0 where the set forbids the row. peak: [2^K] what it is measured from, nats.
+        weight: [M, 2^K] exp(factor − peak), 0 where the set forbids the row.
+    """
+
+    factor: FloatArray
+    weight: FloatArray
+    peak: FloatArray
+
+    @classmethod
+    def of(cls, factors: FloatArray) -> _Tables:
+        forbidden = np.isneginf(factors)
+        sums = _subset_sums(np.where(forbidden, 0.0, factors))
+        allowed = _subset_sums(forbidden.astype(np.float64)) == 0.0
+        peak = _subset_sums(np.maximum(factors.max(axis=0, initial=-1e300), -1e300)[None])[0]
+        weight = np.where(allowed, np.exp(np.where(allowed, sums - peak, 0.0)), 0.0)
+        return cls(np.where(allowed, sums, 0.0), weight, peak)
+
+
+def _merged_tables(factors: FloatArray) -> tuple[_Tables, IntArray]:
+    """(tables of the R different rows of [N, K], which of them each row is [N])."""
+    plain = np.where(np.isneginf(factors), 1e6, factors)
+    key = plain @ np.sqrt(np.arange(2.0, 2.0 + factors.shape[1]) + np.pi)
+    _, first, rows = np.unique(key, return_index=True, return_inverse=True)
+    if not np.array_equal(plain[first][rows], plain):  # two rows with one key: compare them in full
+        _, first, rows = np.unique(plain, axis=0, return_index=True, return_inverse=True)
+    return _Tables.of(factors[first]), rows.ravel()
 
 
 def _subset_sums(values: FloatArray) -> FloatArray:

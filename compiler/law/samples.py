@@ -214,14 +214,6 @@ class Population:
         """The moments of the law without budgets, μ = 0."""
         return row_moments(self.rows, self.weights, np.zeros(self.rows.log_weight.size))
 
-    def normalised(self, mu: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(log Ẑ_x(μ) [X], w̃ [M]): per-prompt log partition in nats and sample weights summing to 1 per prompt."""
-        tilted = self.log_weight - self.features @ mu
-        peak = np.maximum.reduceat(tilted, self.starts)
-        scaled = np.exp(tilted - np.repeat(peak, self.counts))
-        total = np.add.reduceat(scaled, self.starts)
-        return peak + np.log(total) - self.rows.log_sizes, scaled / np.repeat(total, self.counts)
-
     def moments(self, mu: npt.ArrayLike) -> Moments:
         """All first and second moments of the law at multipliers μ and their Monte-Carlo errors.
 

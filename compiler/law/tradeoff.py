@@ -20,7 +20,14 @@ import numpy.typing as npt
 
 from bylaw.compiler.law.dual import DEFAULT_ESS_FLOOR, DualSolution, solve_dual
 from bylaw.compiler.law.feasibility import Sense, achievable_range, checked_budgets
-from bylaw.compiler.law.numerics import NORMAL_95, BoolArray, FloatArray, LowEffectiveSampleSize, as_vector
+from bylaw.compiler.law.numerics import (
+    NORMAL_95,
+    BoolArray,
+    FloatArray,
+    LowEffectiveSampleSize,
+    as_vector,
+    grouped_weights,
+)
 from bylaw.compiler.law.samples import Population, PromptSamples
 
 Outcome: TypeAlias = Literal["solved", "infeasible on the sampled support", "hard rule", "too few effective samples"]
@@ -252,10 +259,7 @@ def _weights(population: Population, multipliers: FloatArray) -> FloatArray:
     tilted = population.log_weight - np.einsum(
         "mj,mj->m", population.features, np.repeat(multipliers, population.counts, axis=0)
     )
-    peak = np.maximum.reduceat(tilted, population.starts)
-    scaled = np.exp(tilted - np.repeat(peak, population.counts))
-    result: FloatArray = scaled / np.repeat(np.add.reduceat(scaled, population.starts), population.counts)
-    return result
+    return grouped_weights(tilted, population.starts, population.counts)
 
 
 def _residuals(

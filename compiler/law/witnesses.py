@@ -16,16 +16,15 @@ Both laws are conditional on a prompt, and prompts are a fixed suite: errors are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from bylaw.compiler.law.divergence import CHI_SQUARED, KL, TOTAL_VARIATION, TWICE_JENSEN_SHANNON, Divergence
 from bylaw.compiler.law.draws import Draws, Side
-from bylaw.compiler.law.numerics import BoolArray, FloatArray, IntArray, LowEffectiveSampleSize, as_vector
+from bylaw.compiler.law.numerics import BoolArray, FloatArray, IntArray, LowEffectiveSampleSize
 from bylaw.compiler.law.samples import Estimate
 
 DEFAULT_ESS_FLOOR = 100.0
@@ -111,38 +110,6 @@ def witness_bound(
     coefficients = np.column_stack([thetas[:, 0] - slopes @ centre, slopes])
     direct, gap = (None, None) if influence is None else _direct(draws, divergence, bound, influence)
     return WitnessBound(divergence.name, bound, direct, gap, coefficients, model.ess, law.ess)
-
-
-def direct_kl(
-    log_ratio: Sequence[npt.ArrayLike],
-    log_z: npt.ArrayLike,
-    log_z_error: npt.ArrayLike,
-    prompt_weight: npt.ArrayLike | None = None,
-) -> Estimate:
-    """KL(Q‖p*) = mean_x ( E_Q[log q − log p0 − R] + log Z_x ), where the model's densities are known.
-
-    Args:
-        log_ratio: X vectors [N_x], N_x ≥ 2, of log q(y) − log p0(y) − R(y) at draws y of the model, nats; +inf for a
-            response that a hard rule forbids.
-        log_z: [X] log Z_x. log_z_error: [X] its standard error, from draws made apart from these.
-        prompt_weight: [X], None means uniform.
-
-    Raises: ValueError where shapes disagree, a prompt has fewer than two draws, or numbers are NaN.
-    """
-    ratios = [as_vector(each, "log_ratio") for each in log_ratio]
-    size = len(ratios)
-    logs, errors = as_vector(log_z, "log_z"), as_vector(log_z_error, "log_z_error")
-    share = np.ones(size) if prompt_weight is None else as_vector(prompt_weight, "prompt_weight")
-    if not logs.shape == errors.shape == share.shape == (size,) or min((each.size for each in ratios), default=0) < 2:
-        raise ValueError(
-            "log_ratio, log_z, log_z_error and prompt_weight need one entry a prompt, of two draws or more"
-        )
-    share = share / share.sum()
-    means = np.array([float(each.mean()) for each in ratios])
-    if np.isposinf(means).any():
-        return Estimate(np.inf, 0.0)
-    spread = np.array([float(each.var(ddof=1)) / each.size for each in ratios])
-    return Estimate(float(share @ (means + logs)), float(np.sqrt(np.square(share) @ (spread + np.square(errors)))))
 
 
 # -------------------------------------------------------------------------------------------------------------- parts

@@ -13,13 +13,13 @@ Judged ties take part in the first layer only: with a margin a tie is a band, wh
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bylaw.compiler.weights.constraints import constrain
+from bylaw.compiler.weights.cycles import components, judged_both_ways, shortest_cycles
 from bylaw.compiler.weights.problem import BoolArray, FloatArray, IntArray, PairProblem, distinct_rows
 
 _SUPPORT = 1e-9
@@ -111,12 +111,12 @@ def conflicts(problem: PairProblem, *, nonnegative: bool = True, monotone: Seque
     strict = ~problem.tie
     edges = _edges(problem.better[strict], problem.worse[strict], problem.count[strict])
     ties = _edges(problem.better[problem.tie], problem.worse[problem.tie], problem.count[problem.tie])
-    component = _components(edges, problem.classes.shape[0])
-    consistent = {pair: count for pair, count in edges.items() if component[pair[0]] != component[pair[1]]}
+    knot = {node: number for number, nodes in enumerate(components(edges)) for node in nodes}
+    consistent = {pair: count for pair, count in edges.items() if knot[pair[0]] != knot[pair[1]]}
     cone = _cone(problem.names, nonnegative, monotone)
     return Conflicts(
         contradictions=_contradictions(edges, ties),
-        cycles=_cycles(edges, component),
+        cycles=_cycles(edges),
         inexpressible=_inexpressible(consistent, problem.classes, cone),
         judgements=problem.judgements,
     )
@@ -135,88 +135,19 @@ def _edges(better: IntArray, worse: IntArray, count: FloatArray) -> _Edges:
 
 def _contradictions(edges: _Edges, ties: _Edges) -> tuple[Contradiction, ...]:
     found = []
-    for first, second in sorted({(min(pair), max(pair)) for pair in edges}):
-        forward = edges.get((first, second), 0.0)
-        if first == second:
-            equal = ties.get((first, first), 0.0)
-            found.append(Contradiction(first, second, forward, 0.0, equal))
-            continue
-        backward = edges.get((second, first), 0.0)
-        equal = ties.get((first, second), 0.0) + ties.get((second, first), 0.0)
-        if (forward > 0.0) + (backward > 0.0) + (equal > 0.0) > 1:
-            found.append(Contradiction(first, second, forward, backward, equal))
+    for first, second in sorted((min(edge), max(edge)) for edge in judged_both_ways(edges, ties)):
+        backward = edges.get((second, first), 0.0) if first != second else 0.0
+        equal = sum(ties.get(pair, 0.0) for pair in {(first, second), (second, first)})
+        found.append(Contradiction(first, second, edges.get((first, second), 0.0), backward, equal))
     return tuple(found)
 
 
-def _components(edges: _Edges, size: int) -> IntArray:
-    """[C] the strongly connected component of each class."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
-    pairs = np.array(list(edges), dtype=np.int64).reshape(-1, 2)
-    graph = csr_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(size, size))
-    _, labels = connected_components(graph, directed=True, connection="strong")
-    return np.asarray(labels, dtype=np.int64)
-
-
-def _cycles(edges: _Edges, component: IntArray) -> tuple[Cycle, ...]:
-    members: dict[int, list[int]] = {}
-    for index, label in enumerate(component.tolist()):
-        members.setdefault(label, []).append(index)
+def _cycles(edges: _Edges) -> tuple[Cycle, ...]:
     found = []
-    for group in members.values():
-        path = _shortest_cycle(edges, set(group)) if len(group) > 2 else None
-        if path is not None:
-            following = path[1:] + path[:1]
-            counts = tuple(edges[pair] for pair in zip(path, following, strict=True))
-            found.append(Cycle(path, counts, tuple(group)))
+    for path, members in shortest_cycles(edges):
+        steps = zip(path, path[1:] + path[:1], strict=True)
+        found.append(Cycle(path, tuple(edges[pair] for pair in steps), members))
     return tuple(sorted(found, key=lambda cycle: (len(cycle.path), cycle.path)))
-
-
-def _shortest_cycle(edges: _Edges, group: set[int]) -> tuple[int, ...] | None:
-    """A shortest cycle of three or more classes within a component, starting at its smallest class; None if none.
-
-    A contradiction is a cycle of two, so the way back of each edge may not be that edge's own reverse.
-    """
-    following: dict[int, list[int]] = {index: [] for index in group}
-    for better, worse in edges:
-        if better in group and worse in group and better != worse:
-            following[better].append(worse)
-    best: tuple[int, ...] | None = None
-    for better in sorted(group):
-        for worse in following[better]:
-            path = _shortest_path(following, worse, better, len(best) - 1 if best else len(group))
-            if path is not None:
-                best = (better, *path[:-1])
-            if best is not None and len(best) == 3:
-                return _rotated(best)
-    return _rotated(best) if best is not None else None
-
-
-def _shortest_path(following: dict[int, list[int]], start: int, goal: int, within: int) -> tuple[int, ...] | None:
-    """(start, …, goal) with the fewest steps, two or more, and at most ``within`` − 1; None if there is none."""
-    before: dict[int, int] = {start: start}
-    queue = deque([(start, 0)])
-    while queue:
-        here, steps = queue.popleft()
-        if steps + 1 >= within:
-            return None
-        for there in following[here]:
-            if there in before or (there == goal and here == start):
-                continue
-            before[there] = here
-            if there == goal:
-                path = [goal]
-                while path[-1] != start:
-                    path.append(before[path[-1]])
-                return tuple(reversed(path))
-            queue.append((there, steps + 1))
-    return None
-
-
-def _rotated(path: tuple[int, ...]) -> tuple[int, ...]:
-    first = path.index(min(path))
-    return path[first:] + path[:first]
 
 
 def _cone(names: tuple[str, ...], nonnegative: bool, monotone: Sequence[tuple[int, int]]) -> FloatArray:

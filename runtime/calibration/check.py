@@ -48,7 +48,7 @@ def check_on_fresh_samples(
         interval = rate_interval(rate, error, moments.freedom * share, term.holds is not None)
         status = limit_status(budget.sense, budget.bound, interval) if moments.freedom >= ESS_FLOOR else "undetermined"
         if term.each_prompt:
-            status = _status_of_each(budget, found, index, population.size / calibration.samples)
+            status = _status_of_each(budget, found, index, moments.ess / max(calibration.ess, 1.0))
         budgets.append(replace(budget, rate=rate, rate_interval=interval, status=status))
     return Check(tuple(budgets), population.size, moments.ess, float(moments.prompt_ess.min()))
 
@@ -56,8 +56,8 @@ def check_on_fresh_samples(
 def _status_of_each(budget: BudgetResult, found: Ratios, index: int, sizes: float) -> str:
     """The status of a limit on each prompt, at 95 % for all prompts together (Bonferroni).
 
-    `sizes` is the number of fresh samples over that of the samples that the multipliers came from: the variances of
-    both add up.
+    `sizes` is the effective number of fresh samples over that of the samples that the multipliers came from: the
+    variances of both add up.
     """
     value, error = found.prompt_value[:, index], found.prompt_error[:, index] * math.sqrt(1 + sizes)
     about = ~np.isnan(value)

@@ -20,7 +20,7 @@ from bylaw.compiler.program import ProgramError, RewardProgram, from_json
 from bylaw.compiler.program import to_json as program_json
 from bylaw.runtime.calibration.sample_store import digest_of
 from bylaw.runtime.models.interface import LanguageModel
-from bylaw.runtime.record import BudgetResult, Calibration, Interval, writable
+from bylaw.runtime.record import BudgetResult, Calibration, Interval, RecordError, parsed, read_back, writable
 from bylaw.spec.trace import Trace
 
 SCHEMA_VERSION = 1
@@ -265,26 +265,51 @@ def load_record(path: str | Path) -> CalibrationRecord:
 
 
 def _parsed(text: str) -> CalibrationRecord:
-    from pydantic import TypeAdapter, ValidationError
+    try:
+        data = parsed(text)
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if version == SCHEMA_VERSION:
+            return read_back(CalibrationRecord, text, data)
+    except RecordError as error:
+        raise CalibrationRecordError(str(error)) from None
+    raise CalibrationRecordError(
+        f"its schema version is {version!r}, and this version of bylaw reads {SCHEMA_VERSION} only"
+    )
 
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CalibrationRecordError(f"it is not JSON: {error}") from None
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        raise CalibrationRecordError(
-            f"its schema version is {version!r}, and this version of bylaw reads {SCHEMA_VERSION} only"
-        )
-    try:
-        return TypeAdapter(CalibrationRecord).validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise CalibrationRecordError(f"`{place}`: {first['msg']}") from None
+
+def _require_numbers(record: CalibrationRecord) -> None:
+    """Raises CalibrationRecordError for a number that no calibration could have.
+
+    (A rate may be NaN on a prompt to which no answer is one that its limit is about, and an interval may have no end.)
+    """
+    positive = {"floor": record.floor, "temperature": record.temperature}
+    positive |= {f"elastic.{level}": price for level, price in record.elastic}
+    least_zero = {"ess": record.ess, "smallest_prompt_ess": record.smallest_prompt_ess}
+    any_finite: dict[str, float] = {}
+    for place, law in enumerate(record.proposals):
+        least_zero[f"proposals.{place}.scale"] = law.scale
+        any_finite |= {f"proposals.{place}.multipliers.{name}": value for name, value in law.multipliers}
+    for place, budget in enumerate(record.budgets):
+        if budget.price is not None:
+            positive[f"budgets.{place}.price"] = budget.price
+        for name in ("base_rate", "free_rate", "rate"):
+            any_finite[f"budgets.{place}.{name}"] = getattr(budget, name).value
+    for place, term in enumerate(record.terms):
+        least_zero[f"terms.{place}.at_most"] = term.at_most or 0.0
+        for name, rate in (("base", term.base), ("law", term.law)):
+            any_finite[f"terms.{place}.{name}"] = rate.value if rate is not None else 0.0
+    for numbers, least, what in (
+        (positive, math.ulp(0.0), "a positive number"),
+        (least_zero, 0.0, "a number of 0 or more"),
+        (any_finite, -math.inf, "a finite number"),
+    ):
+        for name, value in numbers.items():
+            if not math.isfinite(value) or value < least:
+                raise CalibrationRecordError(f"`{name}` is {value:g}, and must be {what}")
 
 
 def _checked(record: CalibrationRecord) -> CalibrationRecord:
+    _require_numbers(record)
     try:
         program = record.calibrated_program()
     except ProgramError as error:

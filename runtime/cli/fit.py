@@ -66,7 +66,12 @@ class _Nats(click.ParamType[float]):
     help="How likely judgements are (Bradley-Terry), or by how much they miss a margin.",
 )
 @click.option(
-    "--l2", type=_Nats(), default=0.1, show_default=True, help="How strongly weights are held where they are."
+    "--l2",
+    type=_Nats(),
+    metavar="STRENGTH",
+    default=0.1,
+    show_default=True,
+    help="How strongly weights are held where they are (1/nats²; 0: not at all).",
 )
 @click.option("--margin", type=_Nats(), help="Nats of a judgement without its own.  [default: 0; hinge: 1]")
 @click.option("--keep", multiple=True, metavar="RULE", help="Leave this weight as it is; may be repeated.")
@@ -200,6 +205,8 @@ def _fitted(compiled: Compiled, wanted: _Wanted) -> WeightRecord:
         is_same_name = len({Path(path).name for path in wanted.files}) < len(wanted.files)
         for path in wanted.files:
             found = read_judgements(path, shown=path if is_same_name else None)
+            for words in found.warnings:
+                click.echo(f"warning: {words}", err=True)
             about = JudgementsRead(path, file_digest(Path(path)), len(found.judgements), len(found.labelled))
             read.append((found, about))
         comparisons, order, classes = _compared(compiled, wanted, [found for found, _ in read])

@@ -7,12 +7,13 @@ although every rule that tells the two apart speaks for the other one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable
 
 import numpy as np
 
 from bylaw.compiler.program import RewardProgram
 from bylaw.compiler.weights.conflicts import conflicts
+from bylaw.compiler.weights.cycles import judged_both_ways, shortest_cycles
 from bylaw.runtime.judgements.comparisons import Comparisons
 from bylaw.runtime.judgements.features import Posed
 from bylaw.runtime.judgements.record import Conflict
@@ -47,18 +48,13 @@ def disagreements(comparisons: Comparisons, facts: Collection[str] = ()) -> tupl
         found = ties if pair.tie else ahead
         found.setdefault((min(key), max(key)) if pair.tie else key, []).append((pair.place, pair.weight))
     made: list[Conflict] = []
-    both: set[tuple[int, int]] = set()
-    for better, worse in ahead:
-        pair_key = (min(better, worse), max(better, worse))
-        against = ahead.get((worse, better), [])
-        if (against or pair_key in ties) and pair_key not in both:
-            both.add(pair_key)
-            made.append(_conflict("contradiction", [*ahead[better, worse], *against, *ties.get(pair_key, [])]))
-    after: dict[int, list[int]] = {}
-    for better, worse in ahead:
-        if (min(better, worse), max(better, worse)) not in both:
-            after.setdefault(better, []).append(worse)
-    for circle in _circles(after):
+    both = judged_both_ways(ahead, ties)
+    for edge in both:
+        against = ahead.get(edge[::-1], []) if edge[0] != edge[1] else []
+        made.append(_conflict("contradiction", [*ahead[edge], *against, *ties.get((min(edge), max(edge)), [])]))
+    contradicted = {way for edge in both for way in (edge, edge[::-1])}
+    rest = [edge for edge in ahead if edge not in contradicted]
+    for circle, _ in shortest_cycles(rest, through_first=True):
         steps = zip(circle, (*circle[1:], circle[0]), strict=True)
         made.append(_conflict("cycle", [place for step in steps for place in ahead[step]]))
     return tuple(made)
@@ -73,69 +69,6 @@ def _facts_read(program: RewardProgram) -> tuple[str, ...]:
 
 def _conflict(kind: str, places: list[tuple[str, float]], rules: tuple[str, ...] = ()) -> Conflict:
     return Conflict(kind, tuple(dict.fromkeys(place for place, _ in places)), rules, sum(w for _, w in places))
-
-
-def _circles(after: Mapping[int, list[int]]) -> list[tuple[int, ...]]:
-    """A shortest circle through the first node of each knot of the graph, knot by knot."""
-    found = []
-    for knot in _knots(after):
-        inside = set(knot)
-        start = min(knot)
-        paths: dict[int, tuple[int, ...]] = {start: (start,)}
-        waiting = [start]
-        circle: tuple[int, ...] | None = None
-        while waiting and circle is None:
-            following = []
-            for node in waiting:
-                for other in after.get(node, ()):
-                    if other == start:
-                        circle = paths[node]
-                        break
-                    if other in inside and other not in paths:
-                        paths[other] = (*paths[node], other)
-                        following.append(other)
-                if circle is not None:
-                    break
-            waiting = following
-        assert circle is not None  # each node of a knot is on a circle
-        found.append(circle)
-    return found
-
-
-def _knots(after: Mapping[int, list[int]]) -> list[list[int]]:
-    """The strongly connected parts of more than one node, without recursion (Tarjan 1972)."""
-    order: dict[int, int] = {}
-    low: dict[int, int] = {}
-    path: list[int] = []
-    on_path: set[int] = set()
-    found: list[list[int]] = []
-    for root in after:
-        if root in order:
-            continue
-        work = [(root, iter(after[root]))]
-        order[root] = low[root] = len(order)
-        path.append(root)
-        on_path.add(root)
-        while work:
-            node, rest = work[-1]
-            child = next((each for each in rest if each not in order or each in on_path), None)
-            if child is None:
-                work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
-                if low[node] == order[node]:
-                    knot = path[path.index(node) :]
-                    del path[path.index(node) :]
-                    on_path.difference_update(knot)
-                    found += [knot] if len(knot) > 1 else []
-            elif child in order:
-                low[node] = min(low[node], order[child])
-            else:
-                order[child] = low[child] = len(order)
-                path.append(child)
-                on_path.add(child)
-                work.append((child, iter(after.get(child, ()))))
-    return found
 
 
 def inexpressible(posed: Posed) -> tuple[Conflict, ...]:

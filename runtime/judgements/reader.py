@@ -31,6 +31,7 @@ from bylaw.runtime.audit.inputs import (
     suggestion,
 )
 from bylaw.runtime.record import InputProblem
+from bylaw.spec.functions import edit_distance
 from bylaw.spec.trace import FactValue, Message, Trace
 
 SUFFIXES = (".jsonl", ".ndjson")
@@ -39,6 +40,8 @@ MOST_JUDGEMENTS = 1_000_000
 MOST_ANSWERS = 64
 """Answers of one line: a ranking of n makes n(n-1)/2 pairs."""
 MOST_MESSAGES = 1_000
+MOST_KEYS = 1_000
+"""Different keys that are compared with the known ones."""
 LARGEST_MARGIN = 1_000.0
 """Nats."""
 LARGEST_WEIGHT = 1e9
@@ -83,11 +86,15 @@ class LabelledAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Judgements:
-    """The judgements of a file in order, the answers that are only labelled, and the lines that could not be read."""
+    """The judgements of a file in order, the answers that are only labelled, and the lines that could not be read.
+
+    `warnings` are about keys that became facts but look like slips of the pen, one a key.
+    """
 
     judgements: tuple[Judgement, ...]
     labelled: tuple[LabelledAnswer, ...]
     problems: tuple[InputProblem, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def read_judgements(path: str | Path, limits: Limits = LIMITS, shown: str | None = None) -> Judgements:
@@ -100,8 +107,9 @@ def read_judgements(path: str | Path, limits: Limits = LIMITS, shown: str | None
     check_path(path, SUFFIXES)
     found: list[Judgement | LabelledAnswer] = []
     problems: list[InputProblem] = []
+    slips: dict[str, str] = {}
     uncounted = last = 0
-    for line, item in _items(path, limits, path.name if shown is None else shown):
+    for line, item in _items(path, limits, path.name if shown is None else shown, slips):
         if not isinstance(item, str):
             found.append(item)
         elif len(problems) < limits.problems:
@@ -119,11 +127,15 @@ def read_judgements(path: str | Path, limits: Limits = LIMITS, shown: str | None
         tuple(each for each in found if isinstance(each, Judgement)),
         tuple(each for each in found if isinstance(each, LabelledAnswer)),
         tuple(problems),
+        tuple(f"{where}: {quote(key)} was read as a fact{_near(key)}" for key, where in slips.items() if where),
     )
 
 
-def _items(path: Path, limits: Limits, shown: str) -> Iterator[tuple[int, Judgement | LabelledAnswer | str]]:
-    """What each line says, or why it cannot be read."""
+def _items(
+    path: Path, limits: Limits, shown: str, slips: dict[str, str]
+) -> Iterator[tuple[int, Judgement | LabelledAnswer | str]]:
+    """What each line says, or why it cannot be read. `slips` gets unknown keys: where each stands first if it
+    looks like a known one, else an empty text."""
     try:
         with path.open("rb") as file:
             lines = Lines(file, limits)
@@ -131,7 +143,7 @@ def _items(path: Path, limits: Limits, shown: str) -> Iterator[tuple[int, Judgem
                 try:
                     line = next(lines).strip()
                     if line:
-                        yield lines.number, _line(line, f"{shown}:{lines.number}", limits)
+                        yield lines.number, _line(line, f"{shown}:{lines.number}", limits, slips)
                 except StopIteration:
                     return
                 except Unreadable as error:
@@ -152,10 +164,13 @@ class _Frame:
     place: str
 
 
-def _line(line: bytes, place: str, limits: Limits) -> Judgement | LabelledAnswer:
+def _line(line: bytes, place: str, limits: Limits, slips: dict[str, str]) -> Judgement | LabelledAnswer:
     data = decode(line)
     if not isinstance(data, dict):
         raise Unreadable("the line is not a JSON object")
+    for key in data:
+        if key not in _USED and key not in slips and len(slips) < MOST_KEYS:
+            slips[key] = place if _near(key) else ""
     data = {_SPELLINGS.get(key, key) if _SPELLINGS.get(key) not in data else key: item for key, item in data.items()}
     form = _form(data)
     frame = _frame(data, place, limits)
@@ -182,6 +197,19 @@ def _line(line: bytes, place: str, limits: Limits) -> Judgement | LabelledAnswer
     if len(set(said)) < len(said):
         raise Unreadable("two of its answers are the same text, which is neither better nor worse than itself")
     return Judgement(place, context, tiers, margin, 1.0 if weight is None else weight)
+
+
+def _near(key: str) -> str:
+    """`; did you mean ...?` where a known key is at most two letters away, of a short one at most one; else nothing.
+
+    Names of three letters and fewer are near to too many words to say anything.
+    """
+    folded = key.casefold()
+    for known in sorted(_USED):
+        most = min(2, len(known) // 3) if len(known) > 3 else 0
+        if most and abs(len(known) - len(key)) <= most and edit_distance.value(folded, known) <= most:
+            return f"; did you mean {quote(known)}?"
+    return ""
 
 
 def _form(data: Mapping[str, Any]) -> str:

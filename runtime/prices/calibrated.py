@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import numpy as np
 from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.runtime.calibration.record import (
     CalibrationRecord,
-    CalibrationRecordError,
     StaleRecord,
     load_record,
     require_current,
@@ -47,11 +45,6 @@ def read_calibrated(folder: str | Path, program: RewardProgram) -> Calibrated:
     """
     place = Path(folder)
     record = load_record(place)
-    if not 0 < record.floor < math.inf:  # without one, anything would be stated
-        raise CalibrationRecordError(
-            f"the calibration in `{folder}` has the floor {record.floor:g} for its effective samples, which must be a "
-            "positive number; run `bylaw calibrate` again"
-        )
     try:
         require_current(record, program=program)
     except StaleRecord as error:

@@ -9,9 +9,10 @@ import numpy as np
 from bylaw.compiler.law.numerics import LowEffectiveSampleSize
 from bylaw.compiler.law.tradeoff import TradeoffCurve, tradeoff_curve
 from bylaw.compiler.program import RewardTerm
+from bylaw.runtime.calibration.problem import ESS_FLOOR
 from bylaw.runtime.prices.errors import BadQuestion, Unanswerable
 from bylaw.runtime.prices.law import Law, Measured, Scores, is_share, population
-from bylaw.runtime.prices.solve import ESS_FLOOR, budgets, weights_of
+from bylaw.runtime.prices.solve import budgets, weights_of
 from bylaw.runtime.prices.what_if import find_terms
 
 POINTS = 21

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bylaw.compiler.law.numerics import NORMAL_95, BoolArray, FloatArray, IntArray
+from bylaw.compiler.law.numerics import NORMAL_95, BoolArray, FloatArray, IntArray, grouped_weights
 from bylaw.compiler.law.prices import PricedPrompt
 from bylaw.compiler.law.samples import Moments, Population, PromptSamples
 from bylaw.compiler.program import RewardTerm
@@ -148,7 +148,7 @@ class Law:
     @cached_property
     def weights(self) -> FloatArray:
         """[N] the weights of the responses under the law, 1 in all for each prompt."""
-        return normalised(self.scores, self.log_weight)
+        return grouped_weights(self.log_weight, self.scores.starts, self.scores.sizes)
 
     def rates(self) -> tuple[Measured | None, ...]:
         """[T] how often each event happens, or the mean of each quantity, among what the term is about; None where it
@@ -234,14 +234,6 @@ def population(scores: Scores, terms: Sequence[RewardTerm], log_weight: FloatArr
             "samples",
             hard,
         ) from None
-
-
-def normalised(scores: Scores, log_weight: FloatArray) -> FloatArray:
-    """[N] exp(log_weight) divided by its sum over each prompt; every prompt needs one above −inf."""
-    peak = np.maximum.reduceat(log_weight, scores.starts)
-    scaled = np.exp(log_weight - scores.spread(peak))
-    result: FloatArray = scaled / scores.spread(np.add.reduceat(scaled, scores.starts))
-    return result
 
 
 def measured(value: float, error: float, independent: float, share: bool) -> Measured:

@@ -8,7 +8,7 @@ import numpy as np
 
 from bylaw.compiler.law.interactions import redundant_budgets
 from bylaw.compiler.program import RewardTerm
-from bylaw.runtime.prices.law import Measured, broken, events, is_share, slack
+from bylaw.runtime.prices.law import Measured, base_law, broken, events, is_share, room
 from bylaw.runtime.prices.solve import Solved
 
 
@@ -30,7 +30,7 @@ def remarks(
         if index in above:  # what it forbids is gone already
             said.append(f"dominated: every response that breaks it breaks `{above[index]}` as well")
         if index in redundant:
-            said.append(_redundant(term, rate, redundant[index]))
+            said.append(_redundant(solved, index, rate, redundant[index]))
         elif solved.status(index) == "saturated":
             said.append("at its highest price: its bound gives way")
         if term.each_prompt and index in solved.columns:
@@ -51,9 +51,9 @@ def _never_seen(term: RewardTerm, rate: Measured, ceiling: float) -> list[str]:
     return []
 
 
-def _redundant(term: RewardTerm, rate: Measured, ceiling: float) -> str:
-    room = slack(term, rate)
-    why = "without any rule" if room is not None and room >= 0 else "because of the other rules"
+def _redundant(solved: Solved, index: int, rate: Measured, ceiling: float) -> str:
+    left = room(base_law(solved.law.scores, solved.law.terms), index, rate)
+    why = "without any rule" if left is not None and left >= 0 else "because of the other rules"
     # A limit on what another one limits as well has no multiplier of its own, so none can be ruled out.
     chance = f"; within its error a multiplier up to {ceiling:.2g} nats is possible"
     return f"redundant: holds {why}{chance if 0 < ceiling < np.inf else ''}"

@@ -9,13 +9,10 @@ import numpy as np
 from bylaw.compiler.law.dual import DualSolution
 from bylaw.compiler.law.numerics import BoolArray, FloatArray, LowEffectiveSampleSize
 from bylaw.compiler.program import RewardTerm
-from bylaw.runtime.calibration.problem import BudgetInfeasible, BudgetProblem
+from bylaw.runtime.calibration.problem import ESS_FLOOR, BudgetInfeasible, BudgetProblem
 from bylaw.runtime.calibration.problem import solve as solve_budgets
 from bylaw.runtime.prices.errors import Impossible, Unanswerable
 from bylaw.runtime.prices.law import Law, Measured, Scores, is_share, population
-
-ESS_FLOOR = 100.0
-"""Effective samples, all prompts together, under which nothing is said (LAW.md §2)."""
 
 
 @dataclass(frozen=True, eq=False)

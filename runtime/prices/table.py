@@ -31,7 +31,7 @@ class PriceRow:
             gives way is missed by at its price) changes for one more unit of the bound; for a limit of a share, a unit
             is from 0 to 100 %. low, high: its interval.
         buys: what one more nat of a weight does; None for hard rules and limits.
-        kl, kl_error: its part of the divergence from the base model in nats, and the standard error.
+        kl, kl_standard_error: its part of the divergence from the base model in nats, and the standard error.
         share: the same as a share of the whole; None where the whole is nothing.
         slack: how far a limit is from its bound, in its unit, of one on each prompt where it is nearest; negative where
             it is missed.
@@ -56,7 +56,7 @@ class PriceRow:
     shadow_high: float | None
     buys: WeightBuys | None
     kl: float
-    kl_error: float
+    kl_standard_error: float
     share: float | None
     slack: float | None
     remarks: tuple[str, ...]
@@ -146,7 +146,7 @@ def _row(
         shadow_high=None if price is None else price.high,
         buys=buys,
         kl=kl,
-        kl_error=float(shares.errors[index]),
+        kl_standard_error=float(shares.errors[index]),
         share=kl / shares.total.value if shares.total.value > ROUNDING else None,
         slack=room(solved.law, index, under),
         remarks=said,

@@ -16,10 +16,11 @@ import numpy as np
 
 from bylaw.compiler.law.numerics import BoolArray
 from bylaw.compiler.program import RewardTerm
+from bylaw.runtime.calibration.problem import ESS_FLOOR
 from bylaw.runtime.prices.errors import BadQuestion
 from bylaw.runtime.prices.law import Measured, Scores, is_share, room
 from bylaw.runtime.prices.shares import divided, is_long
-from bylaw.runtime.prices.solve import ESS_FLOOR, Solved, amount, solve
+from bylaw.runtime.prices.solve import Solved, amount, solve
 
 _WEIGHT = re.compile(r"\s*(?P<name>\S+)\s+weight\s+(?P<number>\S+)\s*")
 _BOUND = re.compile(r"\s*(?P<name>[^\s=]+)\s*=\s*(?P<number>[^\s%]+)\s*(?P<percent>%?)\s*")
@@ -49,7 +50,7 @@ class Side:
     strength_low: float | None
     strength_high: float | None
     kl: float
-    kl_error: float
+    kl_standard_error: float
     bound: float | None
     slack: float | None
     status: str
@@ -246,7 +247,7 @@ def _sides(solved: Solved, along_path: bool) -> tuple[list[Side], Totals, str]:
                 strength_low=multiplier.low if multiplier else None,
                 strength_high=multiplier.high if multiplier else None,
                 kl=float(shares.parts[index]),
-                kl_error=float(shares.errors[index]),
+                kl_standard_error=float(shares.errors[index]),
                 bound=term.bound if on else None,
                 slack=room(law, index, rates[index]) if on else None,
                 status=_status(solved, index, term),

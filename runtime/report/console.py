@@ -172,4 +172,7 @@ def _rate(term: TermAudit | None) -> str:
 
 
 def _limit(term: TermAudit, budget: BudgetResult | None = None) -> str:
-    return figures.NOTHING if term.bound is None else f"{figures.limit_outcome(term, budget)} ({figures.limit(term)})"
+    if term.bound is None:
+        return figures.NOTHING
+    worst = "" if term.worst_prompt is None else f"; measured {one_line(figures.limit_bound(term), 160)}"
+    return f"{figures.limit_outcome(term, budget)} ({figures.limit(term)}){worst}"

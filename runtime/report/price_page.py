@@ -52,7 +52,8 @@ def price_sections(policy: str, table: PriceTable, found: Interactions) -> tuple
             rate(row.law, row.is_share),
             _strength(row.kind, row.strength, row.strength_low, row.strength_high),
             _price(row),
-            f"{nats(row.kl)} ± {nats(1.96 * row.kl_error)}" + ("" if row.share is None else f" ({share(row.share)})"),
+            f"{nats(row.kl)} ± {nats(1.96 * row.kl_standard_error)}"
+            + ("" if row.share is None else f" ({share(row.share)})"),
             _slack(row.slack, row.law, row.is_share),
         )
         for row in table.rows
@@ -255,7 +256,7 @@ def _signed(value: float, error: float) -> str:
 
 
 def _kl(side: Side) -> str:
-    return f"{nats(side.kl)} ± {nats(1.96 * side.kl_error)}"
+    return f"{nats(side.kl)} ± {nats(1.96 * side.kl_standard_error)}"
 
 
 def _then(before: str, after: str) -> str:

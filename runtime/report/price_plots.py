@@ -58,7 +58,7 @@ def price_figures(table: PriceTable, found: Interactions) -> dict[str, Figure]:
         )
     paying = [row for row in table.rows if row.kl]
     if paying:
-        figures["shares"] = _shares([(row.term, row.kl, row.kl_error) for row in paying])
+        figures["shares"] = _shares([(row.term, row.kl, row.kl_standard_error) for row in paying])
     if np.isfinite(found.correlation).any() and len(found.terms) > 1:
         figures["interactions"] = _matrix(found)
     return figures
