@@ -147,10 +147,11 @@ def _refusal(error: Exception, sampler: Sampler, problem: BudgetProblem, pool: P
     drawn = sum(len(own) for law in pool.draws for own in law)
     scales = ", ".join(f"{proposal.scale:.2g}" for proposal in pool.proposals)
     of = "for the hardest prompt, " if any(problem.each_prompt) else ""
+    each = " of every prompt, since a limit is `for each prompt` (--ess-floor of `bylaw calibrate`)" if of else ""
     return TooFewSamples(
         f"{drawn} draws in {len(pool.proposals)} rounds (multipliers times {scales}) are worth {error.ess:.0f} "
-        f"independent ones under the law {of}and at least {error.floor:.0f} are needed: nothing is stated; ask for "
-        "more draws (--draws and --rounds of `bylaw calibrate`, --calibration-particles of `bylaw run`), or loosen the "
-        "limits",
+        f"independent ones under the law {of}and at least {error.floor:.0f} are needed{each}: nothing is stated; ask "
+        "for more draws (--draws and --rounds of `bylaw calibrate`, --calibration-particles of `bylaw run`), or loosen "
+        "the limits",
         tuple(term.id for term in problem.terms),
     )

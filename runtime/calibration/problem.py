@@ -23,6 +23,7 @@ FloatArray = NDArray[np.float64]
 
 ESS_FLOOR = 100.0
 """Effective samples, all prompts together, under which multipliers are not believed (LAW.md section 2)."""
+ROUNDING = 1e-12
 TILT = 3.0
 """Nats by which a round pushes towards a budget that its sample could not meet."""
 
@@ -211,7 +212,7 @@ def _solve_for(population: Population, problem: BudgetProblem, bounds: list[floa
     if certificate is not None and certificate.value >= 0:
         names = [term.id for term in problem.terms]
         blamed = tuple(names[index] for index in certificate.conflict) or tuple(
-            name for name, status in zip(names, solution.status, strict=True) if status not in ("met", "binding")
+            name for name, status in zip(names, solution.status, strict=True) if status == "hard rule"
         )
         raise BudgetInfeasible(_why_infeasible(population, problem, blamed), blamed)
     return solution
@@ -233,17 +234,18 @@ def _why_infeasible(population: Population, problem: BudgetProblem, blamed: tupl
 
 
 def _best(population: Population, problem: BudgetProblem, index: int) -> str:
+    """How far the sampled answers go towards a budget by itself."""
     term, share = problem.terms[index], problem.share[index]
-    extremes = []
-    for prompt in population.prompts:
-        alive = prompt.features[prompt.log_weight > -np.inf, index]
-        extremes.append(alive.max() if term.sense == "at least" else alive.min())
-    most = "most" if term.sense == "at least" else "least"
+    alive = [prompt.features[prompt.log_weight > -np.inf, index] for prompt in population.prompts]
+    least, most = (float(np.mean([edge(part) for part in alive])) / share for edge in (np.min, np.max))
     if problem.centred[index]:
-        return f"while the {most} above that bound that the sampled answers allow is {np.mean(extremes) / share:.3g}"
-    return (
-        f"while the {most} that the sampled answers allow is {problem.amount(term, float(np.mean(extremes)) / share)}"
-    )
+        missed = -most if term.sense == "at least" else least
+        if abs(missed) < ROUNDING:
+            return "which only sampled answers keep that it is not about: forbid the others by a hard rule"
+        return "which by itself they could keep" if missed < 0 else f"which they miss by {missed:.3g} at least"
+    is_too_low = term.sense == "at least" or (term.sense == "exactly" and most < float(term.bound or 0.0))
+    word, reached = ("most", most) if is_too_low else ("least", least)
+    return f"while the {word} that the sampled answers allow is {problem.amount(term, reached)}"
 
 
 def multipliers_of(problem: BudgetProblem, solution: DualSolution) -> Multipliers:

@@ -308,7 +308,8 @@ def _budget_warnings(budget: BudgetRecord) -> list[str]:
     if budget.status in ("met", "met within its error"):
         found.append(f"{name} holds without a multiplier: {_words(budget)} against {budget.sense} {bound}")
     if budget.status == "saturated":
-        found.append(f"{name} gave way: {_words(budget)} against {budget.sense} {bound}, its price was reached")
+        rate = _worst(budget) if budget.each_prompt else _words(budget)
+        found.append(f"{name} gave way: {rate} against {budget.sense} {bound}, its price was reached")
     if budget.status == "undetermined":
         found.append(f"{name}: the draws cannot tell whether {budget.sense} {bound} is kept ({_words(budget)})")
     if budget.beyond and not budget.each_prompt and budget.status not in ("saturated", "undetermined"):
@@ -326,6 +327,13 @@ def _budget_warnings(budget: BudgetRecord) -> list[str]:
                 "least` on their share keeps it"
             )
     return found
+
+
+def _worst(budget: BudgetRecord) -> str:
+    """The prompt that a limit for each prompt leaves furthest beyond its bound."""
+    known = [prompt for prompt in budget.prompts if not math.isnan(prompt.rate.value)]
+    worst = min(known, key=lambda prompt: _room(budget.sense, budget.bound, prompt.rate.value))
+    return f"{shown(worst.rate.value, budget.is_share)} for prompt {worst.prompt}"
 
 
 def _words(budget: BudgetRecord) -> str:

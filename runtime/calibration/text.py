@@ -76,12 +76,14 @@ def sample_line(record: CalibrationRecord) -> str:
 
 def worst_prompts(record: CalibrationRecord) -> list[tuple[str, ...]]:
     """Under `PROMPT_HEADINGS`, the prompts that limits over all prompts leave beyond their bound, furthest first; of
-    limits on each prompt those with the largest multipliers."""
+    limits on each prompt those with the largest multipliers, of equal ones (a price that was reached) the furthest
+    beyond first."""
     rows: list[tuple[str, ...]] = []
     for budget in record.budgets:
         known = [prompt for prompt in budget.prompts if prompt.rate.value == prompt.rate.value]
         if budget.each_prompt:
-            known.sort(key=lambda prompt: -abs(prompt.multiplier or 0.0))
+            wanted = -1.0 if budget.sense == "at least" else 1.0
+            known.sort(key=lambda prompt: (-abs(prompt.multiplier or 0.0), -wanted * prompt.rate.value))
         shown_at_most = PROMPTS_SHOWN if budget.each_prompt else min(PROMPTS_SHOWN, budget.beyond)
         for prompt in known[:shown_at_most]:
             own = "" if prompt.multiplier is None else f"{prompt.multiplier:.3g}"

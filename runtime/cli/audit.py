@@ -112,6 +112,9 @@ def _law(path: str, program: RewardProgram) -> CalibrationRecord:
     return record
 
 
+_ABOUT = "The law is that of the {} prompts of {}; rates of answers to other prompts may differ from it for that alone."
+
+
 def _print(record: AuditRecord, law: CalibrationRecord | None, output: str) -> None:
     """The audit, and behind it how it compares with the law; in JSON under the key `law`."""
     if law is None:
@@ -120,7 +123,7 @@ def _print(record: AuditRecord, law: CalibrationRecord | None, output: str) -> N
     from bylaw.runtime.calibration.compare import HEADINGS, compare, rows
     from bylaw.runtime.calibration.text import markdown_table, print_table
     from bylaw.runtime.record import to_json, writable
-    from bylaw.runtime.report.terminal import standard_output
+    from bylaw.runtime.report.terminal import say, standard_output
 
     found = compare(record, law)
     if output == "json":
@@ -131,8 +134,11 @@ def _print(record: AuditRecord, law: CalibrationRecord | None, output: str) -> N
     title = f"against the law of the calibration on {law.model} (95 % intervals)"
     if output == "markdown":
         click.echo("\n".join(["", f"## {title.capitalize()}", "", *markdown_table(HEADINGS, rows(found))]))
+        click.echo(f"\n{_ABOUT.format(law.prompt_count, law.prompts)}")
     else:
-        print_table(standard_output(), title, HEADINGS, rows(found))
+        console = standard_output()
+        print_table(console, title, HEADINGS, rows(found))
+        say(console, _ABOUT.format(law.prompt_count, law.prompts))
 
 
 def _measure(

@@ -56,7 +56,12 @@ class _Nats(click.ParamType[float]):
 @click.argument("rules", type=PolicyPath())
 @click.option("--judgements", "files", multiple=True, type=click.Path(), help="JSON Lines file; may be repeated.")
 @click.option("--from-examples", is_flag=True, help="Judge by the policy's own examples too: complies over violates.")
-@click.option("--order", metavar="ORDER", help="Rule with `prefer A over B`, or `best>next>...`, that ranks classes.")
+@click.option(
+    "--order",
+    metavar="ORDER",
+    help="What ranks classes: a rule with `prefer ideal over fine`, of definitions called like the classes, or "
+    "`best>next>...`.",
+)
 @click.option("--group-by", metavar="FACT", help="Compare labelled answers to different prompts with the same FACT.")
 @click.option(
     "--loss",
