@@ -341,6 +341,37 @@ def test_limits_that_contradict_each_other_are_both_named(model: Tiny, tmp_path:
     assert set(error.value.terms) == {"few", "many"}
 
 
+@pytest.mark.parametrize(
+    ("limits", "named", "told"),
+    [
+        (
+            'rule r at user { limit response contains "zz" to exactly 90% of responses }',
+            {"r"},
+            "the most that .* is 0 %",
+        ),
+        (
+            'rule r at user { limit response is not empty to exactly 10% of responses }\nrule full at user {\n'
+            '  limit response is not empty to at least 50% of responses price at most 1\n  must not be empty\n}',
+            {"r"},
+            "the least that .* is 100 %",
+        ),
+        (
+            'rule r at user {\n  limit average number of "a" in response to at most 1 over responses '
+            'where response contains "aaa"\n}',
+            {"r"},
+            "which only sampled answers keep that it is not about",
+        ),
+    ],
+)
+def test_what_cannot_be_met_is_told_with_how_far_the_answers_go(
+    limits: str, named: set[str], told: str, model: Tiny, tmp_path: Path
+) -> None:
+    """A limit with a price gives way and is never to blame."""
+    with pytest.raises(BudgetInfeasible, match=told) as error:
+        calibrated(program_of(limits), model, tmp_path, replace(JOB, fit=FitSettings(samples=60, draws=60, rounds=1)))
+    assert set(error.value.terms) == named
+
+
 def test_what_never_happens_is_said_with_a_bound(model: Tiny, tmp_path: Path) -> None:
     seen_never = 'rule unseen at user { limit response contains "zz" to at most 0.1% of responses }\n'
     seen_enough = 'rule enough at user { limit response contains "yy" to at most 5% of responses }\n'
