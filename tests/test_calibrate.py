@@ -350,8 +350,8 @@ def test_limits_that_contradict_each_other_are_both_named(model: Tiny, tmp_path:
             "the most that .* is 0 %",
         ),
         (
-            'rule r at user { limit response is not empty to exactly 10% of responses }\nrule full at user {\n'
-            '  limit response is not empty to at least 50% of responses price at most 1\n  must not be empty\n}',
+            "rule r at user { limit response is not empty to exactly 10% of responses }\nrule full at user {\n"
+            "  limit response is not empty to at least 50% of responses price at most 1\n  must not be empty\n}",
             {"r"},
             "the least that .* is 100 %",
         ),
