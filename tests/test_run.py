@@ -357,7 +357,7 @@ def _rate_without_the_budget(model: Tiny) -> float:
 
 
 def test_masking_is_labelled_biased_and_does_not_follow_the_law(model: Tiny, exact: ExactRun) -> None:
-    settings = replace(SETTINGS, responses=800, decoder="mask", calibration_particles=200)
+    settings = replace(SETTINGS, particles=900, responses=900, decoder="mask", calibration_particles=200)
     found = run_policy(compiled(POLICY), prompts(), "prompts", model, settings, Quiet())
     assert found.decoder is not None
     assert found.decoder.biased
@@ -366,7 +366,8 @@ def test_masking_is_labelled_biased_and_does_not_follow_the_law(model: Tiny, exa
     assert rates["no_ba"] == rates["some_c"] == 0
     # Masking ignores the weight of 1.5 nats: the rate stays far above that of the law, by over ten standard errors.
     assert rates["rarely"] is not None
-    assert rates["rarely"] - exact.regulated["rarely"] > 10 * math.sqrt(0.1 * 0.9 / 3200)
+    assert found.regulated.transcripts == 3600
+    assert rates["rarely"] - exact.regulated["rarely"] > 10 * math.sqrt(0.12 * 0.88 / 3600)
     # Its weights repair it: the price of the policy is the same.
     assert found.price is not None
     error = (found.price.kl_interval.high - found.price.kl_interval.low) / (2 * 1.96)
