@@ -15,7 +15,7 @@ import click
 
 from bylaw.runtime.cli import INTERRUPTED
 from bylaw.runtime.cli.paths import PolicyPath
-from bylaw.runtime.cli.sampling import Bars, ModelChoice, Temperature, prompts_or_exit, refusals
+from bylaw.runtime.cli.sampling import Bars, ModelChoice, law_options, prompts_or_exit, refusals
 from bylaw.runtime.cli.shared import GATE_FAILED, LEFT_OUT, UNUSABLE, compile_or_exit, fail
 
 if TYPE_CHECKING:
@@ -30,15 +30,7 @@ NOT_KEPT = ("saturated", "undetermined", "missed")
 
 @click.command("calibrate")
 @click.argument("rules", type=PolicyPath())
-@click.option(
-    "--model",
-    help="A Hugging Face model: a folder, or an id with --allow-download. Default: the one that comes with bylaw.",
-)
-@click.option(
-    "--prompts",
-    type=click.Path(),
-    help="JSON Lines or text file with the prompts. Default: the suites of the policy, else prompts.jsonl beside it.",
-)
+@law_options
 @click.option(
     "--out",
     type=click.Path(),
@@ -67,14 +59,6 @@ NOT_KEPT = ("saturated", "undetermined", "missed")
     help="Limits of this level give way at this price for each unit of their rate, whatever `price` they state "
     "themselves; repeatable.",
 )
-@click.option("--max-tokens", default=160, show_default=True, type=click.IntRange(1), help="Longest answer, in tokens.")
-@click.option(
-    "--temperature",
-    default=1.0,
-    show_default=True,
-    type=Temperature(),
-    help="Sampling temperature of the base model.",
-)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Makes a calibration repeatable.")
 @click.option(
     "--format",
@@ -84,7 +68,6 @@ NOT_KEPT = ("saturated", "undetermined", "missed")
     show_default=True,
     help="What to print.",
 )
-@click.option("--allow-download", is_flag=True, help="Fetch the model from the hub if it is not a folder.")
 def command(
     rules: str, model: str | None, prompts: str | None, out: str, samples: int, draws: int, rounds: int,
     ess_floor: float, elastic: tuple[str, ...], max_tokens: int, temperature: float, seed: int, output: str,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bylaw.runtime.cli.paths import PolicyPath
-from bylaw.runtime.cli.sampling import Bars, ModelChoice, Temperature, calibration_or_exit, prompts_or_exit, refusals
+from bylaw.runtime.cli.sampling import Bars, ModelChoice, calibration_or_exit, law_options, prompts_or_exit, refusals
 from bylaw.runtime.cli.shared import UNUSABLE, compile_or_exit, exit_code, fail, print_record, report_directory_or_exit
 
 if TYPE_CHECKING:
@@ -24,15 +24,7 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.argument("rules", type=PolicyPath())
-@click.option(
-    "--model",
-    help="A Hugging Face model: a folder, or an id with --allow-download. Default: the one that comes with bylaw.",
-)
-@click.option(
-    "--prompts",
-    type=click.Path(),
-    help="JSON Lines or text file with the prompts. Default: the suites of the policy, else prompts.jsonl beside it.",
-)
+@law_options
 @click.option(
     "--samples", default=16, show_default=True, type=click.IntRange(2), help="Answers of the base model to each prompt."
 )
@@ -56,20 +48,6 @@ if TYPE_CHECKING:
     show_default=True,
     type=click.IntRange(1),
     help="Answers under the policy to each prompt.",
-)
-@click.option(
-    "--max-tokens",
-    default=160,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Longest answer, in tokens of the model.",
-)
-@click.option(
-    "--temperature",
-    default=1.0,
-    show_default=True,
-    type=Temperature(),
-    help="Sampling temperature of the base model.",
 )
 @click.option(
     "--decoder",
@@ -99,7 +77,6 @@ if TYPE_CHECKING:
     show_default=True,
     help="What to print.",
 )
-@click.option("--allow-download", is_flag=True, help="Fetch the model from the hub if it is not a folder.")
 def command(
     rules: str, model: str | None, prompts: str | None, samples: int, particles: int, calibration_particles: int,
     responses: int, max_tokens: int, temperature: float, decoder: DecoderName, calibration: str | None, seed: int,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,42 @@ class Temperature(click.FloatRange):
         if math.isnan(found):
             self.fail(f"{value} is not a temperature.", param, ctx)
         return found
+
+
+_LAW_OPTIONS = (
+    click.option(
+        "--model",
+        help="A Hugging Face model: a folder, or an id with --allow-download. Default: the one that comes with bylaw.",
+    ),
+    click.option("--allow-download", is_flag=True, help="Fetch the model from the hub if it is not a folder."),
+    click.option(
+        "--prompts",
+        type=click.Path(),
+        help="JSON Lines or text file with the prompts. Default: the suites of the policy, else prompts.jsonl beside "
+        "it.",
+    ),
+    click.option(
+        "--max-tokens",
+        default=160,
+        show_default=True,
+        type=click.IntRange(1),
+        help="Longest answer, in tokens of the model.",
+    ),
+    click.option(
+        "--temperature",
+        default=1.0,
+        show_default=True,
+        type=Temperature(),
+        help="Sampling temperature of the base model.",
+    ),
+)
+
+
+def law_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that fix what the law is about; every verb that samples it has the same, with the same defaults."""
+    for option in reversed(_LAW_OPTIONS):
+        command = option(command)
+    return command
 
 
 SMALL_MODEL = 20_000_000
