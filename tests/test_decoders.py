@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import pytest
 from bylaw.compiler.automata.build import language, occurrences
 from bylaw.compiler.automata.counts import Valued, add, indicator, linear, scale, support
 from bylaw.compiler.automata.tokens import TokenAutomaton
-from bylaw.runtime.decoders.interface import DecodeError, DecodeTask, PromptLaw
+from bylaw.runtime.decoders.interface import DecodeError, DecodeTask, Diagnostics, PromptLaw
 from bylaw.runtime.decoders.mask import Mask
 from bylaw.runtime.decoders.sir import Sir, proposal_log_prob, resample
 from bylaw.runtime.models import BaseSample, Vocabulary, load_model, sample_base
@@ -283,7 +283,11 @@ def test_seeds_repeat_and_batches_do_not_matter(exact: Exact) -> None:
     tasks = [exact.task] * 3
     one = Sir(40, responses=5).decode(exact.tiny, tasks, max_tokens=CAP, seed=1)
     assert one == Sir(40, responses=5).decode(exact.tiny, tasks, max_tokens=CAP, seed=1)
-    assert one == Sir(40, responses=5, batch_size=7).decode(exact.tiny, tasks, max_tokens=CAP, seed=1)
+    other = Sir(40, responses=5, batch_size=7).decode(exact.tiny, tasks, max_tokens=CAP, seed=1)
+    # smaller batches share fewer beginnings, so only the cost is another
+    assert [replace(found, diagnostics=Diagnostics()) for found in one] == [
+        replace(found, diagnostics=Diagnostics()) for found in other
+    ]
     assert one != Sir(40, responses=5).decode(exact.tiny, tasks, max_tokens=CAP, seed=2)
     assert one[0].samples != one[1].samples
 

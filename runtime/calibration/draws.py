@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bylaw.compiler.program import RewardProgram
 from bylaw.runtime.calibration.sample_store import SampleStore, digest_of
-from bylaw.runtime.decoders._proposal import proposal_log_prob
+from bylaw.runtime.decoders.engine import proposal_log_prob
 from bylaw.runtime.decoders.interface import DecodeResult, DecodeTask
 from bylaw.runtime.decoders.sir import Sir
 from bylaw.runtime.enforcement import BATCH, Own, PromptPlan, Stages, decode_tasks, decoding_parts, with_own

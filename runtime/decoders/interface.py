@@ -8,17 +8,54 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from bylaw.compiler.automata.counts import Valued
+from bylaw.runtime.look_ahead.interface import LookAhead
 from bylaw.runtime.models.interface import LanguageModel
+from bylaw.runtime.models.metering import Limits, Stop
 from bylaw.runtime.twist import Twist
+from bylaw.spec.units import sentences
+
+Watch = Callable[[int, str], None]
+"""(task, text so far): is told how a response grows, by decoders that do not take back what they have said."""
 
 
 class DecodeError(Exception):
     """A decoder was asked for something impossible or inconsistent. Root of the errors of `bylaw.runtime.decoders`."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A black box that scores text, in nats: a judge, a classifier, a function of one's own. Calls may be dear.
+
+    At the level `response` the reward is the score of the finished text; at the level `sentence` it is the sum of the
+    scores of its sentences. −inf forbids.
+    """
+
+    name: str
+    score: Callable[[str], float]
+    level: Literal["response", "sentence"] = "response"
+
+    def reward(self, text: str) -> float:
+        """What a finished text is paid, in nats. Raises DecodeError for a score that is no number of nats."""
+        if self.level == "response":
+            return _number(self.score(text), f"the score of `{self.name}`")
+        return sum(_number(self.score(part), f"the score of `{self.name}`") for part in sentences_of(text))
+
+
+def sentences_of(text: str) -> tuple[str, ...]:
+    """The sentences of a text as the language counts them."""
+    return tuple(text[extent.start : extent.end] for extent in sentences.UNIT.find(text))
+
+
+def _number(value: float, what: str) -> float:
+    found = float(value)
+    if np.isnan(found) or found == np.inf:
+        raise DecodeError(f"{what} is {found}, not a number of nats")
+    return found
 
 
 @dataclass(frozen=True)
@@ -27,20 +64,79 @@ class PromptLaw:
 
     `groups`: weighted automata over the finished text; the log reward is the sum of their values, and −inf breaks a
     hard rule. `residual`: log reward of what no automaton expresses, called once with the finished text (−inf forbids
-    it); it changes weights only, never the proposal.
+    it); it changes weights only, never the proposal. `scorers`: the same, but dear. `prefix_rule`: a hard rule known
+    only as a black box that tells of a beginning whether it may still become a legal text; the finished text must pass
+    it too.
     """
 
     groups: tuple[Valued, ...]
     residual: Callable[[str], float] | None = None
+    scorers: tuple[Scorer, ...] = ()
+    prefix_rule: Callable[[str], bool] | None = None
+
+    def cheap(self, text: str) -> float:
+        """Nats: what a finished text is paid beyond the groups, without the scorers. Raises DecodeError."""
+        if self.prefix_rule is not None and not self.prefix_rule(text):
+            return -np.inf
+        return 0.0 if self.residual is None else _number(self.residual(text), "the residual reward of a response")
+
+    def dear(self, text: str) -> float:
+        """Nats: what the scorers pay a finished text. Raises DecodeError."""
+        return sum(scorer.reward(text) for scorer in self.scorers)
+
+    def beyond_groups(self, text: str) -> float:
+        """Nats: `cheap` and `dear` together; the scorers are not asked about a text that is forbidden anyway."""
+        found = self.cheap(text)
+        return found if found == -np.inf else found + self.dear(text)
+
+    def log_reward(self, text: str) -> float:
+        """Nats: the whole exponent for a finished text, by definition; −inf breaks a hard rule. Raises DecodeError."""
+        total = sum((group.value(text) for group in self.groups), 0.0)
+        return total if total == -np.inf else total + self.beyond_groups(text)
 
 
 @dataclass(frozen=True)
 class DecodeTask:
-    """One prompt with its law and one twist per group, in the same order. Twists may be shared by many tasks."""
+    """One prompt with its law and one twist per group, in the same order. Twists may be shared by many tasks.
+
+    `look_ahead`: further factors of the proposal. Those that pay a reward (a grammar) must be part of `law` as well,
+    through its residual.
+    """
 
     prompt: tuple[int, ...]
     law: PromptLaw
     twists: tuple[Twist, ...]
+    look_ahead: tuple[LookAhead, ...] = ()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval (95 %)."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """How a result was come by, and how far the law of its responses is from p*.
+
+    `passes`: rows that the model evaluated for all tasks of the call together. `acceptance`: share of proposals that
+    were accepted. `beta`: log of the bound of a rejection, nats. `total_variation`, `divergence` (KL(p*‖law), nats):
+    estimates. `stopped`: the limit that ended the work early; then the law is that of what had been reached.
+    `unfinished`: particles that a limit cut; they count with weight zero. `scorer_calls`: how often scorers were asked.
+    """
+
+    passes: int = 0
+    acceptance: Estimate | None = None
+    beta: float | None = None
+    total_variation: Estimate | None = None
+    divergence: Estimate | None = None
+    stopped: Stop | None = None
+    unfinished: int = 0
+    scorer_calls: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +168,8 @@ class DecodeResult:
     particles, dead ones counting zero; exp of it is unbiased for Z. `dead_ends`: particles with no token left that all
     groups allow. `forbidden`: finished particles refused by the residual or no text; the texts among them are
     `refused`, with a log reward of −inf: an estimate of anything under the base model must not forget them. `biased`:
-    the law of `responses` is not p* in the limit of many particles.
+    the law of `responses` is not p* in the limit of many particles. `rescued`: where a limit came before any response
+    was finished, a legal text made from the best beginning without the model; its law is not p* and it has no weight.
     """
 
     samples: tuple[RegulatedSample, ...]
@@ -84,6 +181,8 @@ class DecodeResult:
     log_z_estimate: float
     ess: float
     biased: bool
+    diagnostics: Diagnostics = Diagnostics()
+    rescued: str | None = None
 
     @property
     def dead(self) -> int:
@@ -103,9 +202,20 @@ class Decoder(Protocol):
         ...
 
     def decode(
-        self, model: LanguageModel, tasks: Sequence[DecodeTask], *, max_tokens: int, seed: int
+        self,
+        model: LanguageModel,
+        tasks: Sequence[DecodeTask],
+        *,
+        max_tokens: int,
+        seed: int,
+        limits: Limits | None = None,
+        watch: Watch | None = None,
     ) -> list[DecodeResult]:
-        """One result per task. Equal arguments give bit-equal results. Raises `DecodeError` if a task does not fit."""
+        """One result per task. Equal arguments give bit-equal results, but for deadlines in seconds.
+
+        `limits` are for the whole call; what had been reached by then is returned. `watch` is told how responses grow
+        (a decoder that cannot tell before it has decided tells once). Raises `DecodeError` if a task does not fit.
+        """
         ...
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bylaw.runtime.decoders._proposal import draw_paths, summarise
-from bylaw.runtime.decoders.interface import DecodeResult, DecodeTask
+from bylaw.runtime.decoders.engine import draw_paths
+from bylaw.runtime.decoders.interface import DecodeResult, DecodeTask, Diagnostics, Watch
+from bylaw.runtime.decoders.weights import conclude
 from bylaw.runtime.models.interface import LanguageModel
+from bylaw.runtime.models.metering import Limits, Meter
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,32 @@ class Mask:
         return True
 
     def decode(
-        self, model: LanguageModel, tasks: Sequence[DecodeTask], *, max_tokens: int, seed: int
+        self,
+        model: LanguageModel,
+        tasks: Sequence[DecodeTask],
+        *,
+        max_tokens: int,
+        seed: int,
+        limits: Limits | None = None,
+        watch: Watch | None = None,
     ) -> list[DecodeResult]:
-        """The responses are the finished particles themselves, unweighted. Raises `DecodeError`; see `Decoder`."""
-        drawn = draw_paths(model, tasks, self.particles, max_tokens, seed, self.batch_size, masked=True)
-        return [summarise(found, found.samples, biased=True) for found in drawn]
+        """The responses are the finished particles themselves, unweighted; see `Decoder`.
+
+        With one particle `watch` is told of every token. Raises `DecodeError`.
+        """
+        meter = Meter(limits)
+        drawn = draw_paths(
+            meter.watch(model),
+            tasks,
+            self.particles,
+            max_tokens,
+            seed,
+            self.batch_size,
+            masked=True,
+            watch=watch if self.particles == 1 else None,
+        )
+        told = Diagnostics(meter.passes)
+        return [
+            conclude(task, model.vocabulary, found, found.samples, told, biased=True, max_tokens=max_tokens)
+            for task, found in zip(tasks, drawn, strict=True)
+        ]

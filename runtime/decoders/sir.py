@@ -12,9 +12,11 @@ from typing import Literal
 
 import numpy as np
 
-from bylaw.runtime.decoders._proposal import draw_paths, proposal_log_prob, summarise
-from bylaw.runtime.decoders.interface import DecodeError, DecodeResult, DecodeTask
+from bylaw.runtime.decoders.engine import draw_paths, proposal_log_prob
+from bylaw.runtime.decoders.interface import DecodeError, DecodeResult, DecodeTask, Diagnostics, Watch
+from bylaw.runtime.decoders.weights import conclude
 from bylaw.runtime.models.interface import RESAMPLING_STREAM, FloatArray, IntArray, LanguageModel, row_uniforms
+from bylaw.runtime.models.metering import Limits, Meter
 
 __all__ = ["Sir", "proposal_log_prob", "resample"]
 
@@ -40,19 +42,30 @@ class Sir:
         return False
 
     def decode(
-        self, model: LanguageModel, tasks: Sequence[DecodeTask], *, max_tokens: int, seed: int
+        self,
+        model: LanguageModel,
+        tasks: Sequence[DecodeTask],
+        *,
+        max_tokens: int,
+        seed: int,
+        limits: Limits | None = None,
+        watch: Watch | None = None,
     ) -> list[DecodeResult]:
         """One result per task; without responses where every particle is dead. Raises `DecodeError`; see `Decoder`."""
         if self.responses < 0 or self.resampling not in ("systematic", "multinomial"):
             raise DecodeError(f"cannot resample {self.responses} responses by `{self.resampling}` resampling")
-        drawn = draw_paths(model, tasks, self.particles, max_tokens, seed, self.batch_size, masked=False)
+        meter = Meter(limits)
+        drawn = draw_paths(meter.watch(model), tasks, self.particles, max_tokens, seed, self.batch_size, masked=False)
+        told = Diagnostics(meter.passes)
         results = []
-        for index, found in enumerate(drawn):
+        for index, (task, found) in enumerate(zip(tasks, drawn, strict=True)):
             uniforms = row_uniforms(seed, RESAMPLING_STREAM, [(index, 0)], max(self.responses, 1))[0]
             weights = np.array([sample.log_weight for sample in found.samples])
             picked = resample(weights, self.responses, uniforms, self.resampling) if found.samples else ()
             chosen = [found.samples[int(i)] for i in picked]
-            results.append(summarise(found, chosen, biased=False))
+            if watch is not None and chosen:
+                watch(index, chosen[0].text)
+            results.append(conclude(task, model.vocabulary, found, chosen, told, biased=False, max_tokens=max_tokens))
         return results
 
 

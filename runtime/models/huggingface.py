@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,18 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Dynami
 from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging as transformers_logging
 
-from bylaw.runtime.models.interface import FloatArray, IntArray, Message, ModelError, Vocabulary
+from bylaw.runtime.models.interface import (
+    FloatArray,
+    IntArray,
+    Message,
+    ModelError,
+    OutOfMemory,
+    Vocabulary,
+)
 from bylaw.runtime.models.tokenbytes import read_vocabulary, verify_vocabulary
 
 _FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "tokenizer.json")
+_FULL = re.compile("out of memory|can't allocate memory|not enough memory")
 _TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja")
 
 
@@ -216,7 +226,8 @@ class HuggingFaceSession:
         on_device = chosen.to(self._network.device)
         if self._mask is not None:
             self._mask = self._mask[on_device]
-        self._cache.batch_select_indices(on_device)
+        with _memory(len(indices)):
+            self._cache.batch_select_indices(on_device)
 
     def _forward(self, ids: Any, positions: Any) -> None:
         """Run the network on [N, T] new tokens and keep the logits of the last: [N, V], float32, on the host."""
@@ -226,7 +237,7 @@ class HuggingFaceSession:
                 f"prompt and response of {longest} tokens exceed the model's context of {self._context} tokens"
             )
         device = self._network.device
-        with torch.inference_mode():
+        with torch.inference_mode(), _memory(len(ids)):
             out = self._network(
                 input_ids=ids.to(device),
                 attention_mask=self._mask,
@@ -236,6 +247,20 @@ class HuggingFaceSession:
                 logits_to_keep=1,
             )
             self._logits = out.logits[:, -1].float().cpu()
+
+
+@contextmanager
+def _memory(rows: int) -> Iterator[None]:
+    """Tells that memory ran out from whatever else may go wrong, on the host and on a device."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        said = str(error)
+        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not _FULL.search(said):
+            raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise OutOfMemory(f"a batch of {rows} rows does not fit into memory: {_first_line(error)}") from error
 
 
 class _GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed

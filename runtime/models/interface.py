@@ -9,6 +9,7 @@ over the rest. That makes p0 a law over responses that every part of the runtime
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,10 @@ BASE_STREAM, PARTICLE_STREAM, RESAMPLING_STREAM = 0, 1, 2
 
 class ModelError(Exception):
     """A model that cannot be loaded or used as asked: root of the errors of `bylaw.runtime.models`."""
+
+
+class OutOfMemory(ModelError):
+    """A batch did not fit into the memory of the device. Whoever made the batch halves it and goes on."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,13 @@ class Vocabulary:
         if self.drops_leading_space and data.startswith(b" "):
             data = data[1:]
         return data.decode("utf-8", errors)
+
+    def beginning(self, tokens: Sequence[int]) -> str:
+        """What an unfinished response certainly begins with: a character whose bytes are not all there is left out."""
+        data = self.data(tokens)
+        if self.drops_leading_space and data.startswith(b" "):
+            data = data[1:]
+        return codecs.getincrementaldecoder("utf-8")("replace").decode(data)
 
 
 class Session(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 from bylaw.compiler.law.path_prices import attribute
 from bylaw.compiler.law.prices import PricedPrompt, balance_log_ratio
 from bylaw.compiler.program import RewardProgram
-from bylaw.runtime.decoders._proposal import proposal_log_prob
+from bylaw.runtime.decoders.engine import proposal_log_prob
 from bylaw.runtime.decoders.interface import DecodeResult, DecodeTask
 from bylaw.runtime.enforcement import BATCH, PromptPlan, score_samples
 from bylaw.runtime.models.interface import LanguageModel
