@@ -55,7 +55,7 @@ class Tiny:
         return (self.table, *self.others)[prompt[0]]
 
     def session(self, prompts: Sequence[tuple[int, ...]]) -> TinySession:
-        return TinySession([self.answering(prompt) for prompt in prompts], [() for _ in prompts])
+        return TinySession([self.answering(prompt) for prompt in prompts], [prompt[1:] for prompt in prompts])
 
 
 class Quiet:

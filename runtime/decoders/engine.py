@@ -77,7 +77,7 @@ def run(
     begun: Sequence[tuple[int, ...]] | None = None,
     told: Callable[[Frontier, IntArray], None] | None = None,
 ) -> Paths:
-    """Grow one path per prompt, all in one session, until each has ended, died or reached `cap` tokens.
+    """Grow one path per prompt, all in one session, until each has ended, stopped, died or reached `cap` tokens.
 
     `begun`: tokens that a row starts with; its log p0 and log q count from there. `told(frontier, rows)` is called
     after each step with the rows that go on. A limit that is reached marks what is left as unfinished.
@@ -129,7 +129,7 @@ def _step(frontier: Frontier, paths: Paths, going: NDArray[np.bool_], step: int,
     if len(alive) == 0:
         return
     frontier.advance(alive, chosen[alive])
-    full = frontier.lengths == frontier.cap
+    full = frontier.complete
     if full.any():
         at, whole = rows[alive][full], np.flatnonzero(full)
         _keep(paths, at, frontier, whole)
@@ -358,10 +358,10 @@ def proposal_log_prob(
 ) -> FloatArray:
     """[N] log q(sequence | prompt) in nats of given responses under the twisted proposal; −inf where it has none.
 
-    A sequence shorter than `max_tokens` is taken to have ended by the end event, one of that length to have been cut by
-    the cap. The tokens are fed one by one through the code that samples, so the numbers are those of the sampler up to
-    the rounding of the model's own arithmetic in another batch. Raises `DecodeError` for longer sequences, for tokens
-    that no response can hold, and for laws and twists that do not fit.
+    A sequence shorter than `max_tokens` is taken to have ended by the end event or a stop string, one of that length to
+    have been cut by the cap. The tokens are fed one by one through the code that samples, so the numbers are those of
+    the sampler up to the rounding of the model's own arithmetic in another batch. Raises `DecodeError` for longer
+    sequences, for tokens that no response can hold, and for laws and twists that do not fit.
     """
     if len(prompts) != len(sequences):
         raise DecodeError(f"{len(prompts)} prompts came with {len(sequences)} responses")

@@ -40,7 +40,8 @@ class Frontier:
 
     `begun` (tokens of each row, default none) are taken as given: `log_p0` and `log_q` count from there, while
     `log_reward` is that of the whole row. With `masked` the factors are replaced by the indicator that all of them are
-    finite: plain masking. A row may not begin at the cap. Raises ModelError, OutOfMemory, and OutOfBudget where the model is metered.
+    finite: plain masking. A row may not begin at the cap. Raises ModelError, OutOfMemory, and
+    OutOfBudget where the model is metered.
     """
 
     def __init__(
@@ -133,6 +134,11 @@ class Frontier:
             total += state.paid
         return total
 
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """[N]: whether a row ends where it is, at the cap or with a stop string; it must not be advanced further."""
+        return ~self._open[self._node]
+
     # --------------------------------------------------------------------------------------------------- what follows
     def look(self) -> Look:
         """The next-token laws of the nodes; computed once for each step. Index its rows with `nodes`."""
@@ -148,7 +154,7 @@ class Frontier:
         return self._look
 
     def _law(self) -> FloatArray:
-        """[U, V]; all −inf for nodes at the cap, which the session does not hold."""
+        """[U, V]; all −inf for complete nodes, which the session does not hold."""
         law = self._session.log_probs()
         broken = ~np.isfinite(law.max(axis=1))
         if broken.any():
@@ -208,8 +214,7 @@ class Frontier:
     def advance(self, rows: IntArray, tokens: IntArray) -> None:
         """The batch becomes `[rows[i] + tokens[i]]`: rows may be dropped, repeated and put in another order.
 
-        `tokens` [n] are regular. The model is evaluated unless all rows have reached the cap; a row at the cap must not
-        be advanced.
+        `tokens` [n] are regular. The model is evaluated for the rows that are not `complete` then.
         """
         look = self.look()
         pairs = self._node[rows] * len(self.vocabulary) + tokens
@@ -228,12 +233,21 @@ class Frontier:
             state.advance(following)
         self._look = None
         held = np.flatnonzero(self._open)  # node of each sequence of the session
-        self._open = self._lengths < self.cap
+        self._open = self._unfinished()
         if self._open.any():
             sources = np.searchsorted(held, parents[self._open])
             if not np.array_equal(sources, np.arange(len(held))):
                 self._session.select(sources)
             self._session.advance(following[self._open])
+
+    def _unfinished(self) -> NDArray[np.bool_]:
+        """[U]: nodes after which another token may come."""
+        room = self._lengths < self.cap
+        if self.vocabulary.stops:
+            for node in np.flatnonzero(room):
+                tokens = self._tokens[node, : self._lengths[node]]
+                room[node] = not self.vocabulary.stopped([int(token) for token in tokens])
+        return room
 
     def select(self, rows: IntArray) -> None:
         """The batch becomes `[old[i] for i in rows]`; costs nothing until the next `advance`."""

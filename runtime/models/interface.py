@@ -18,6 +18,8 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from bylaw.compiler.automata.stops import cut, held_back
+
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 
@@ -43,17 +45,22 @@ class Vocabulary:
     `token_bytes[i]` is what token i adds to the response, or None where it adds no text (special or unused ids).
     `eos_ids` are the tokens that end a response. `drops_leading_space` says that the tokenizer writes one space before
     the first word that is no part of the text (sentencepiece models): it is removed from the finished response.
+    `stops` are strings at which a response is over: it ends with the token that completes one, with no factor for the
+    end of text, and its text is what comes before.
     """
 
     token_bytes: tuple[bytes | None, ...]
     eos_ids: frozenset[int]
     drops_leading_space: bool = False
+    stops: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if any(not 0 <= token < len(self.token_bytes) for token in self.eos_ids):
             raise ModelError(f"an end-of-text token lies outside the vocabulary of {len(self.token_bytes)} tokens")
         if any(piece == b"" for piece in self.token_bytes):
             raise ModelError("a regular token must have at least one byte")
+        if not all(self.stops):
+            raise ModelError("a stop string needs one character at least")
 
     def __len__(self) -> int:
         return len(self.token_bytes)
@@ -79,17 +86,43 @@ class Vocabulary:
 
     def text(self, tokens: Sequence[int], errors: Literal["strict", "replace"] = "strict") -> str:
         """The response as text. Raises `UnicodeDecodeError` for invalid UTF-8 when `errors` is `strict`."""
-        data = self.data(tokens)
-        if self.drops_leading_space and data.startswith(b" "):
-            data = data[1:]
-        return data.decode("utf-8", errors)
+        return self._spoken(tokens)[0].decode("utf-8", errors)
 
     def beginning(self, tokens: Sequence[int]) -> str:
-        """What an unfinished response certainly begins with: a character whose bytes are not all there is left out."""
+        """What an unfinished response certainly begins with.
+
+        A character whose bytes are not all there is left out, and so is what may be the beginning of a stop string.
+        """
+        data, stopped = self._spoken(tokens)
+        if not stopped:
+            data = data[: len(data) - held_back(data, self._stop_bytes)]
+        return codecs.getincrementaldecoder("utf-8")("replace").decode(data)
+
+    def stopped(self, tokens: Sequence[int]) -> bool:
+        """Whether the last of these tokens completes a stop string. Tokens before it must not have."""
+        if not self.stops or not len(tokens):
+            return False
+        longest = max(map(len, self._stop_bytes))
+        tail, size = b"", 0
+        for token in reversed(tokens):
+            piece = self.token_bytes[token] or b""
+            tail, size = piece + tail, size + len(piece)
+            if size >= longest + len(self.token_bytes[tokens[-1]] or b""):
+                break
+        if size < longest + len(self.token_bytes[tokens[-1]] or b""):  # the whole response
+            return self._spoken(tokens)[1]
+        return any(stop in tail for stop in self._stop_bytes)
+
+    @cached_property
+    def _stop_bytes(self) -> tuple[bytes, ...]:
+        return tuple(stop.encode() for stop in self.stops)
+
+    def _spoken(self, tokens: Sequence[int]) -> tuple[bytes, bool]:
+        """(the bytes that count as text, whether a stop string ends them)."""
         data = self.data(tokens)
         if self.drops_leading_space and data.startswith(b" "):
             data = data[1:]
-        return codecs.getincrementaldecoder("utf-8")("replace").decode(data)
+        return cut(data, self._stop_bytes)
 
 
 class Session(Protocol):

@@ -23,8 +23,8 @@ class BaseSample:
     """One draw from p0(·|x).
 
     `tokens`: regular tokens, without the end token. `text`: their text, invalid UTF-8 replaced by U+FFFD. `log_p0` in
-    nats, with the factor of the end event when `ended`. `ended`: False where the response was cut at the cap.
-    `is_text`: whether the bytes are well-formed UTF-8, as every regulated response is.
+    nats, with the factor of the end event when `ended`. `ended`: False where the cap or a stop string ended the
+    response. `is_text`: whether the bytes are well-formed UTF-8, as every regulated response is.
     """
 
     tokens: tuple[int, ...]
@@ -74,6 +74,7 @@ def sample_rows(
     session = model.session([prompts[prompt] for prompt, _ in keys])
     tokens = np.zeros((len(keys), cap), dtype=np.int64)
     lengths = np.full(len(keys), cap, dtype=np.int64)
+    by_itself = np.zeros(len(keys), dtype=np.bool_)
     log_p0 = np.zeros(len(keys))
     rows: IntArray = np.arange(len(keys))
     end = vocabulary.end_ids[:1]
@@ -85,14 +86,20 @@ def sample_rows(
         ended = np.isin(chosen, end)
         lengths[rows[ended]] = step
         tokens[rows, step] = chosen
-        alive = np.flatnonzero(~ended)
+        stopped = np.zeros(len(rows), dtype=np.bool_)
+        if vocabulary.stops:
+            going = np.flatnonzero(~ended)
+            stopped[going] = [vocabulary.stopped(tokens[rows[at], : step + 1].tolist()) for at in going]
+        lengths[rows[stopped]] = step + 1
+        by_itself[rows[ended]] = True
+        alive = np.flatnonzero(~ended & ~stopped)
         rows, chosen = rows[alive], chosen[alive]
         if step + 1 == cap or len(rows) == 0:
             break
         if len(alive) < len(ended):
             session.select(alive)
         session.advance(chosen)
-    return [_finish(model, tokens[i, : lengths[i]], float(log_p0[i]), bool(lengths[i] < cap)) for i in range(len(keys))]
+    return [_finish(model, tokens[i, : lengths[i]], float(log_p0[i]), bool(by_itself[i])) for i in range(len(keys))]
 
 
 def _finish(model: LanguageModel, tokens: IntArray, log_p0: float, ended: bool) -> BaseSample:
