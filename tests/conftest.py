@@ -1,15 +1,49 @@
-"""Makes sibling helpers (tinymodels) importable: pytest's importlib mode does not put tests/ on sys.path."""
+"""What all tests share: helpers beside them, one thread for each worker, a cache folder of their own, golden files."""
 
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+# pytest's importlib mode does not put tests/ on sys.path, where tinymodels and other helpers are.
 sys.path.insert(0, str(Path(__file__).parent))
+
+# Workers run side by side, one to each core: more threads in one of them only take time from the others. This is read
+# when numpy and torch are loaded, and handed down to the programs that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+# Both of these are measured by the clock on the wall, so that a busy machine fails them. What must be fast has a test
+# of its own, in seconds of the processor.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the expected outputs under tests/golden")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """One to each core, but one process for files that are named, and where several tests write README.md."""
+    is_named = all(".py" in argument for argument in config.args)
+    return 0 if is_named or config.getoption("--update-golden") else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--update-golden") and config.getoption("numprocesses", None):
+        raise pytest.UsageError("--update-golden: several tests write README.md, so it needs one process, as by -n 0")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is remembered between runs lies in a folder of this worker, and no terminal says how wide tables are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COLUMNS", raising=False)
+        patch.setenv("BYLAW_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 class Golden:

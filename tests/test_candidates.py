@@ -49,9 +49,9 @@ def test_different_words_beside_other_things(sentences: tuple[str, ...]) -> None
 
 
 def test_too_many_to_write_down_are_not_tried() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     texts = list(candidates([at_least("unique_words", 10**9)]))
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert all(len(text) <= LONGEST for text in texts)
 
 
@@ -59,7 +59,7 @@ def test_other_counts_cost_as_little_as_before() -> None:
     statements = [at_least("words", 90), at_least("sentences", 9), at_least("commas", 3)]
     best = 1.0
     for _ in range(20):
-        start = time.perf_counter()
+        start = time.process_time()
         next(candidates(statements))
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert best < 0.001

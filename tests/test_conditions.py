@@ -302,11 +302,11 @@ def test_simple_pairs_are_answered_in_less_than_a_millisecond() -> None:
     ]
     best = float("inf")
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(50):
             for one, other in pairs:
                 can_meet(one, other)
-        best = min(best, (time.perf_counter() - start) / (50 * len(pairs)))
+        best = min(best, (time.process_time() - start) / (50 * len(pairs)))
     assert best < 0.001
 
 

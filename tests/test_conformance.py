@@ -38,7 +38,7 @@ class Malformed(AssertionError):
 
 
 # ------------------------------------------------------------------------------------------------------- reading files
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the one in C, where there is it
     """YAML as JSON has it: no dates, no `yes` for true, and no key twice."""
 
 

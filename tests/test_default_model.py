@@ -199,15 +199,16 @@ def test_greedy_replies_end_and_copy_the_order(loaded: tuple[Any, Any]) -> None:
         assert all(number == item.order for number in re.findall(r"order ([0-9]+)", reply))
 
 
-def test_training_repeats_by_seed(tmp_path: Path) -> None:
-    """Two steps at one thread: the same bytes from one seed, others from another."""
+def test_training_repeats_by_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps at one thread: the same bytes from one seed, others from another, even with the same tokens."""
     pytest.importorskip("torch", reason="training needs the extra `models`")
-    from bylaw.runtime.default_model.train import Settings, train
+    from bylaw.runtime.default_model import train
 
-    def weights(name: str, seed: int) -> bytes:
-        train(Settings(seed=seed, steps=2), tmp_path / name)
-        return (tmp_path / name / "model.safetensors").read_bytes()
+    def trained(name: str, seed: int) -> tuple[bytes, object]:
+        _, tokenizer, _ = train.train(train.Settings(seed=seed, steps=2), tmp_path / name)
+        return (tmp_path / name / "model.safetensors").read_bytes(), tokenizer
 
-    first = weights("one", 0)
-    assert first == weights("two", 0)
-    assert first != weights("other", 1)
+    first, tokenizer = trained("one", 0)
+    assert first == trained("two", 0)[0]
+    monkeypatch.setattr(train, "build_tokenizer", lambda corpus: tokenizer)
+    assert first != trained("other", 1)[0]

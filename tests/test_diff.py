@@ -704,7 +704,7 @@ def test_an_edit_of_one_rule_among_many_is_quick(tmp_path: Path) -> None:
     old = policy("\n".join(rules))
     rules[100] = rules[100].replace("must not mention", "must not contain")
     new = policy("\n".join(rules))
-    start = time.perf_counter()
+    start = time.process_time()
     found = compare(old, new)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert list(texts(found, "forbidden")) == list(texts(found, "allowed")) == ["r100"]

@@ -413,9 +413,9 @@ def test_time_grows_with_the_conversation_and_no_faster() -> None:
 
     def seconds(rounds: int) -> float:
         trace = Trace(one * rounds)
-        start = time.perf_counter()
+        start = time.process_time()
         evaluate(program, trace)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     assert min(seconds(2500) for _ in range(2)) < 25 * min(seconds(250) for _ in range(3)) + 0.05
     assert seconds(2500) < 4

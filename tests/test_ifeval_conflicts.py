@@ -124,7 +124,13 @@ def varied(name: str, generator: random.Random) -> dict[str, Any]:
 
 
 def instance(name: str, arguments: dict[str, Any]) -> Instance:
-    record = {"key": 1, "prompt": "Write.", "instruction_id_list": [name], "kwargs": [arguments]}
+    return Instance(name, arguments, asked_by(name, json.dumps(arguments)))
+
+
+@cache
+def asked_by(name: str, arguments: str) -> tuple[BooleanExpression, ...]:
+    """What an instruction with these arguments, in JSON, asks for; most are drawn several times."""
+    record = {"key": 1, "prompt": "Write.", "instruction_id_list": [name], "kwargs": [json.loads(arguments)]}
     imported = importer("ifeval").read(json.dumps(record), Naming("prompts", None))
     assert [line.outcome for line in imported.account] == ["imported"], imported.account
     resolution = resolve(load(parse(Source.of("prompts.bylaw", imported.text)), None))
@@ -134,7 +140,7 @@ def instance(name: str, arguments: dict[str, Any]) -> Instance:
         assert each.obligation is not None
         where = conjunction(tuple(part for part in conjuncts(each.condition) if reads_response(part)))
         asked.append(each.obligation if where is None else Or((negate(where), each.obligation)))
-    return Instance(name, arguments, tuple(asked))
+    return tuple(asked)
 
 
 # ------------------------------------------------------------------------------------------------------------ deciding

@@ -475,9 +475,9 @@ def test_all_pairs_of_real_rules_are_decided_at_once(name: str) -> None:
     assert decided([obeyed(term) for term in terms]) is not None
     seconds = []
     for pair in pairs:
-        start = time.perf_counter()
+        start = time.process_time()
         assert decided(pair) is not None
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert sum(seconds) / len(seconds) < 0.05
     assert sorted(seconds)[len(seconds) // 2] < 0.05
 

@@ -122,12 +122,12 @@ def test_lark_itself_accepts_what_the_parser_accepts() -> None:
 
 def test_parsing_imports_no_lark_and_is_fast_from_cold() -> None:
     program = (
-        "import sys, time; start = time.perf_counter()\n"
+        "import sys, time; start = time.process_time()\n"
         "from bylaw.spec.parser import parse; from bylaw.spec.source import Source\n"
         "rules = ''.join(f'rule r{i} at user {{ when x\\n must have at most {i} words or contain \"a\" }}\\n' "
         "for i in range(50))\n"
         "assert parse(Source('t', rules)).is_ok; assert 'lark' not in sys.modules\n"
-        "print(time.perf_counter() - start)"
+        "print(time.process_time() - start)"
     )
     seconds = []
     for _ in range(3):
@@ -356,9 +356,9 @@ def test_a_hundred_levels_are_fine() -> None:
     ],
 )
 def test_no_text_takes_long(piece: str, count: int) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     parsed(piece * count + "x")
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
 
 
 def test_too_large_a_text_is_refused() -> None:

@@ -107,9 +107,12 @@ def test_claims_hold_for_every_value_and_miss_few() -> None:
     claims = values = missed = policies = 0
     for _ in range(180):
         text = random_policy(generator)
-        if len({bool(conflicts(text.replace("{value}", str(value)))) for value in (LOW, 5, HIGH)}) == 1:
+        at = {value: conflicts(text.replace("{value}", str(value))) for value in (LOW, 5, HIGH)}
+        if len(set(map(bool, at.values()))) == 1:
             continue
-        at = {value: conflicts(text.replace("{value}", str(value))) for value in range(LOW, HIGH + 1)}
+        rest = [value for value in range(LOW, HIGH + 1) if value not in at]
+        at |= {value: conflicts(text.replace("{value}", str(value))) for value in rest}
+        at = dict(sorted(at.items()))
         fine = [value for value, found in at.items() if not found]
         policies += 1
         present = generator.choice(fine)
@@ -329,6 +332,9 @@ def test_policies_without_such_parameters_pay_nothing() -> None:
     assert compiled.regulators is not None
     assert isinstance(compiled.program, RewardProgram)
     view = PolicyView(compiled.regulators, compiled.program, Witnesses(), time.monotonic() + 9, compiled.module)
-    start = time.perf_counter()
-    assert list(parameters.find(view)) == []
-    assert time.perf_counter() - start < 0.005
+    best = float("inf")
+    for _ in range(10):  # nothing is kept from one to the next, so the least is the cost itself
+        start = time.process_time()
+        assert list(parameters.find(view)) == []
+        best = min(best, time.process_time() - start)
+    assert best < 0.005

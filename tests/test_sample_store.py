@@ -27,7 +27,7 @@ from tinymodels import TabularModel
 
 class Slow(Quiet):
     def progress(self, done, total):
-        time.sleep({pause})
+        time.sleep({pause} if len(list(Path({folder!r}).rglob("*.jsonl"))) < {most} else 60)
 
 job = replace(JOB, fit=FitSettings(samples=200, draws=200))
 model = Tiny(TabularModel(letters=b"abcd1", max_tokens=CAP, seed=5))
@@ -113,10 +113,10 @@ def test_digests_do_not_depend_on_the_order_of_keys() -> None:
     assert digest_of({"a": 0.1}) != digest_of({"a": 0.1 + 1e-16 * 2})
 
 
-def child(folder: Path, pause: float) -> subprocess.Popen[bytes]:
-    code = CHILD.format(tests=str(Path(__file__).parent), folder=str(folder), pause=pause)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, env=environment)
+def child(folder: Path, pause: float = 0.0, most: int = 1_000) -> subprocess.Popen[bytes]:
+    """A calibration with a pause at each step, which waits where there are as many shards as `most`."""
+    code = CHILD.format(tests=str(Path(__file__).parent), folder=str(folder), pause=pause, most=most)
+    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -125,10 +125,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_killed_calibration_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     """Killed twice, at other places, by a signal that nothing can catch."""
-    whole = child(tmp_path / "whole", 0.0)
+    whole = child(tmp_path / "whole")
     killed = tmp_path / "killed"
     for shards in (2, 9):
-        running = child(killed, 0.04)
+        running = child(killed, 0.04, shards + 3)  # so that it cannot end before it is killed, however busy it is here
         deadline = time.monotonic() + 60
         while len(list(killed.rglob("*.jsonl"))) < shards and running.poll() is None:
             assert time.monotonic() < deadline
@@ -139,7 +139,7 @@ def test_a_killed_calibration_goes_on_and_ends_with_the_same_bytes(tmp_path: Pat
         assert not (killed / "calibration.json").exists()
         assert len(list(killed.rglob("*.jsonl"))) >= shards
     kept = {path: path.stat().st_mtime_ns for path in killed.rglob("*.jsonl")}
-    last = child(killed, 0.0)
+    last = child(killed)
     assert (last.wait(60), whole.wait(60)) == (0, 0)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept  # nothing was drawn twice
     for process in (last, whole):
@@ -148,9 +148,9 @@ def test_a_killed_calibration_goes_on_and_ends_with_the_same_bytes(tmp_path: Pat
 
 
 def test_a_damaged_shard_is_drawn_again_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    assert child(tmp_path, 0.0).wait(60) == 0
+    assert child(tmp_path).wait(60) == 0
     before = contents(tmp_path)
     for shard in list(tmp_path.rglob("*.jsonl"))[::2]:
         shard.write_bytes(shard.read_bytes()[:-9])
-    assert child(tmp_path, 0.0).wait(60) == 0
+    assert child(tmp_path).wait(60) == 0
     assert contents(tmp_path) == before
