@@ -2,89 +2,190 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
-from bylaw.compiler.automata.counts import Valued, add
-from bylaw.compiler.automata.partition import StateLimit
+from bylaw.compiler.automata.counts import Valued
+from bylaw.compiler.automata.merging import Tables, have_a_text, merge
 from bylaw.compiler.evaluate import NEGATIVE_INFINITY, evaluate_term
 from bylaw.compiler.program import ProgramError, RewardTerm
-from bylaw.compiler.regular import valued_of
+from bylaw.compiler.regular import STATE_LIMIT, valued_of
+from bylaw.spec.expression import Holds, Not
 from bylaw.spec.trace import Trace
 
 HARD_STATES = 6_000
 """Up to here the hard rules are one automaton, so that no legal beginning can turn out to have no legal end."""
 SOFT_STATES = 1_500
 """Up to here soft terms share an automaton; beyond it each further one is a factor of its own."""
+JOINT_STATES = 20_000
+"""So many combinations of states are looked at to find a text that obeys hard rules of several automata."""
+
+
+LONG_LIST = 128
+"""Matchers of one automaton; of a longer list several are built and added."""
 
 
 class Infeasible(ProgramError):
     """No text at all obeys the hard rules: `terms` are their ids."""
 
     def __init__(self, terms: tuple[str, ...]) -> None:
-        super().__init__(f"no text obeys {', '.join(f'`{term}`' for term in terms)} together")
+        names = ", ".join(f"`{term}`" for term in terms)
+        super().__init__(f"no text obeys {names}{' together' if len(terms) > 1 else ''}")
         self.terms = terms
 
 
 @dataclass(frozen=True, slots=True)
 class Factors:
     """`groups` add up to the part of the exponent that automata carry (nats; the hard rules come first); `residual`
-    are the terms that are weighed on the finished text."""
+    are the terms that are weighed on the finished text.
+
+    `members` are the ids of the terms in each group; the first `hard_groups` groups are hard rules. `joint`: whether
+    the hard groups have a text in common, None where no such text was found and none was ruled out. `gets_stuck`:
+    whether a beginning that each hard group alone can still complete may have no legal end; never where they are one
+    automaton, and never where all of them only forbid, so that a text may end wherever a character does.
+    """
 
     groups: tuple[Valued, ...]
     residual: tuple[RewardTerm, ...]
+    members: tuple[tuple[str, ...], ...] = ()
+    hard_groups: int = 0
+    joint: bool | None = True
+    gets_stuck: bool = False
 
     def residual_reward(self, text: str) -> float:
         """What the residual terms add for a finished response, in nats; see `reward_of`."""
         return reward_of(self.residual, text)
 
+    @property
+    def blind(self) -> tuple[str, ...]:
+        """The ids of hard rules that no automaton carries: look-ahead does not see them coming."""
+        return tuple(term.id for term in self.residual if term.kind == "hard")
 
-def factorise(terms: Sequence[RewardTerm]) -> Factors:
+    def remarks(self) -> tuple[str, ...]:
+        """What look-ahead cannot promise for these rules, each as a sentence; nothing for most policies."""
+        found = []
+        if self.gets_stuck:
+            unknown = "" if self.joint else ", and no text that obeys all of them was found"
+            found.append(
+                f"the hard rules need {self.hard_groups} automata, since one would have more than {HARD_STATES:,} "
+                f"states: a response can get stuck between them, which is counted as a dead end{unknown}"
+            )
+        if self.blind:
+            names = ", ".join(f"`{term}`" for term in self.blind)
+            found.append(f"{names}: decided on the finished text only, so that look-ahead does not see it")
+        return tuple(found)
+
+
+Merged = tuple[tuple[tuple[str, ...], Tables], ...]
+"""Automata with the ids of the terms that are in each."""
+
+
+@dataclass(frozen=True, slots=True)
+class FactorMemory:
+    """What `factorise` has built already, for prompts whose residual policies share rules."""
+
+    terms: dict[RewardTerm, tuple[Tables, ...] | None] = field(default_factory=dict)
+    hard: dict[tuple[RewardTerm, ...], tuple[Merged, bool | None]] = field(default_factory=dict)
+    valued: dict[tuple[RewardTerm, ...], tuple[Valued, ...]] = field(default_factory=dict)
+
+    def tables(self, term: RewardTerm) -> tuple[Tables, ...] | None:
+        """Automata that add up to what a term says, None where there are none of a reasonable size."""
+        if term not in self.terms:
+            self.terms[term] = _tables(term)
+        return self.terms[term]
+
+
+def factorise(terms: Sequence[RewardTerm], memory: FactorMemory | None = None) -> Factors:
     """Builds the automata of specialised terms. Raises Infeasible."""
-    hard: list[tuple[RewardTerm, Valued]] = []
-    soft: list[Valued] = []
+    memory = memory or FactorMemory()
+    hard: list[tuple[RewardTerm, Tables]] = []
+    soft: list[tuple[str, Tables]] = []
     residual: list[RewardTerm] = []
     for term in terms:
-        valued = valued_of(term)
-        if valued is None:
+        tables = memory.tables(term)
+        if tables is None:
             residual.append(term)
         elif term.kind == "hard":
-            hard.append((term, valued))
-        elif any(v != 0.0 for row in valued.increments for v in row) or any(v != 0.0 for v in valued.final):
-            soft.append(valued)
-    groups = _merge([valued for _, valued in hard], HARD_STATES)
-    if _hopeless(groups):
-        raise Infeasible(_culprits(hard))
-    return Factors((*groups, *_merge(sorted(soft, key=lambda valued: valued.size), SOFT_STATES)), tuple(residual))
-
-
-def _hopeless(groups: Sequence[Valued]) -> bool:
-    return any(group.distance[group.start] is None for group in groups)
-
-
-def _culprits(hard: Sequence[tuple[RewardTerm, Valued]]) -> tuple[str, ...]:
-    """The ids of hard rules that conflict, without those that have no part in it."""
-    kept = list(hard)
-    for candidate in hard:
-        rest = [each for each in kept if each is not candidate]
-        if _hopeless(_merge([valued for _, valued in rest], HARD_STATES)):
-            kept = rest
-    return tuple(term.id for term, _ in kept)
-
-
-def _merge(parts: Sequence[Valued], limit: int) -> list[Valued]:
-    """Adds automata together as long as the sum stays within `limit` states."""
-    merged: list[Valued] = []
-    for part in parts:
-        for position, group in enumerate(merged):
-            try:
-                merged[position] = add((group, part), limit)
-                break
-            except StateLimit:
-                continue
+            hard += [(term, part) for part in tables]
         else:
-            merged.append(part)
-    return merged
+            soft += [(term.id, part) for part in tables if not part.is_zero]
+    key = tuple(dict.fromkeys(term for term, _ in hard))
+    if key not in memory.hard:
+        parts = [(term.id, tables) for term, tables in hard]
+        merged = merge(parts, HARD_STATES)
+        joint = _have_a_text(merged)
+        if joint is False:
+            raise Infeasible(culprits(parts, lambda rest: _have_a_text(merge(rest, HARD_STATES)) is False))
+        memory.hard[key] = merged, joint
+        memory.valued[key] = tuple(tables.valued() for _, tables in merged)
+    forbidding, joint = memory.hard[key]
+    weighing = merge(soft, SOFT_STATES)
+    places = {term.id: place for place, term in enumerate(terms)}
+    return Factors(
+        (*memory.valued[key], *(tables.valued() for _, tables in weighing)),
+        tuple(residual),
+        tuple(tuple(sorted(set(names), key=places.__getitem__)) for names, _ in (*forbidding, *weighing)),
+        len(forbidding),
+        joint,
+        len(forbidding) > 1 and not all(tables.may_always_end for _, tables in forbidding),
+    )
+
+
+def _tables(term: RewardTerm) -> tuple[Tables, ...] | None:
+    """A long list of what must not be found is built in parts: one automaton of it takes time that grows with its
+    square, and a list that is too long for one is still a hard rule of several."""
+    split = _split(term)
+    if split is None:
+        valued = valued_of(term)
+        return None if valued is None else (Tables.of(valued),)
+    parts = []
+    for part in split:
+        valued = valued_of(replace(part, kind="hard"))
+        if valued is None:
+            return None
+        parts.append((term.id, Tables.of(valued)))
+    if term.kind == "hard":
+        return tuple(tables for _, tables in merge(parts, HARD_STATES))
+    whole = merge(parts, STATE_LIMIT)
+    return (whole[0][1].penalty(term.weight or 0.0),) if len(whole) == 1 else None
+
+
+def _split(term: RewardTerm) -> tuple[RewardTerm, ...] | None:
+    """The parts of a term that forbids a long list; None for any other term."""
+    match term.holds:
+        case Not(Holds(quantity="any", argument=None, in_order=False) as found) if term.kind in ("hard", "soft"):
+            matchers = found.matchers
+            if len(matchers) <= LONG_LIST:
+                return None
+            lists = [matchers[first : first + LONG_LIST] for first in range(0, len(matchers), LONG_LIST)]
+            return tuple(replace(term, holds=Not(replace(found, matchers=part))) for part in lists)
+    return None
+
+
+def _have_a_text(groups: Merged) -> bool | None:
+    parts = [tables for _, tables in groups]
+    if len(parts) > 1 and all(part.size for part in parts):
+        return have_a_text(parts, JOINT_STATES)
+    return all(part.size for part in parts)
+
+
+def culprits(
+    parts: Sequence[tuple[str, Tables]], in_conflict: Callable[[Sequence[tuple[str, Tables]]], bool]
+) -> tuple[str, ...]:
+    """The ids of rules that are in conflict, without those that have no part in it; all of `parts` together are.
+
+    Halves are left out before single rules, so that a conflict of two among hundreds takes few attempts.
+    """
+    kept = list(parts)
+    size = max(1, len(kept) // 2)
+    while True:
+        for first in range(0, len(kept), size)[::-1]:
+            rest = kept[:first] + kept[first + size :]
+            if rest and in_conflict(rest):
+                kept = rest
+        if size == 1:
+            return tuple(dict.fromkeys(name for name, _ in kept))
+        size //= 2
 
 
 def reward_of(terms: Sequence[RewardTerm], text: str) -> float:

@@ -7,20 +7,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bylaw.compiler.automata.tokens import TokenAutomaton
 from bylaw.compiler.evaluate import NEGATIVE_INFINITY, Verdict, evaluate_term
-from bylaw.compiler.factors import Factors, factorise
 from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.compiler.specialise import CannotSpecialise, specialise
-from bylaw.runtime.decoders.interface import Decoder, DecodeResult, DecodeTask, PromptLaw
+from bylaw.runtime.decoders.interface import Decoder, DecodeResult, DecodeTask
 from bylaw.runtime.models.interface import LanguageModel
-from bylaw.runtime.twist import CountedSample, build_twist, uniform_twist
+from bylaw.runtime.twist.compiler import Stages
+from bylaw.runtime.twist.errors import EnforcementError
+from bylaw.runtime.twist.policies import decode_tasks, hard_mass, require_feasible
 from bylaw.spec.trace import Trace
+
+__all__ = [
+    "BATCH",
+    "EnforcementError",
+    "Own",
+    "PromptPlan",
+    "ScoredSamples",
+    "Stages",
+    "decode",
+    "decode_tasks",
+    "decoding_parts",
+    "hard_mass",
+    "plan_prompts",
+    "require_feasible",
+    "score_samples",
+    "score_traces",
+    "with_multipliers",
+    "with_own",
+]
 
 FloatMatrix = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -29,23 +47,6 @@ Own = tuple[tuple[tuple[str, float], ...], ...]
 
 BATCH = 128
 """Sequences that a model grows at once."""
-ENOUGH_FOR_OWN_TWIST = 256
-"""With fewer base samples of its own, a set of prompts uses the samples of all prompts for its look-ahead."""
-
-
-class Stages(Protocol):
-    """Is told how long work gets on."""
-
-    def stage(self, name: str, total: int) -> None: ...
-    def progress(self, done: int, total: int) -> None: ...
-
-
-class EnforcementError(Exception):
-    """A policy cannot be enforced on these prompts: `term` is the id of the rule, or None."""
-
-    def __init__(self, message: str, term: str | None = None) -> None:
-        super().__init__(message)
-        self.term = term
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,58 +103,6 @@ def with_multipliers(terms: Sequence[RewardTerm], multipliers: Mapping[str, floa
     return tuple(
         replace(term, multiplier=multipliers.get(term.id, 0.0)) if term.kind == "budget" else term for term in terms
     )
-
-
-def require_feasible(plans: Sequence[PromptPlan], model: LanguageModel, max_tokens: int) -> None:
-    """Tells before any sampling that no text, or no text of `max_tokens` tokens, obeys the hard rules of some prompt.
-
-    Raises Infeasible, EnforcementError. Hard rules without an automaton are not looked at.
-    """
-    vocabulary = model.vocabulary
-    seen: set[tuple[RewardTerm, ...]] = set()
-    for plan in plans:
-        hard = tuple(term for term in plan.terms if term.kind == "hard")
-        if not hard or hard in seen:
-            continue
-        seen.add(hard)
-        for group in factorise(hard).groups:
-            automaton = TokenAutomaton(group, vocabulary.token_bytes, vocabulary.drops_leading_space)
-            if uniform_twist(automaton, vocabulary, max_tokens).log_z() == NEGATIVE_INFINITY:
-                names = ", ".join(f"`{term.id}`" for term in hard)
-                raise EnforcementError(
-                    f"prompt {plan.trace.id}: no response of at most {max_tokens} tokens obeys {names}", hard[0].id
-                )
-
-
-def decode_tasks(
-    plans: Sequence[PromptPlan],
-    base: Sequence[Sequence[CountedSample]],
-    model: LanguageModel,
-    multipliers: Mapping[str, float],
-    max_tokens: int,
-) -> list[DecodeTask]:
-    """One task a prompt, with look-ahead counted on the base samples. Raises Infeasible."""
-    classes: dict[tuple[RewardTerm, ...], list[int]] = {}
-    for index, plan in enumerate(plans):
-        classes.setdefault(plan.weighed(multipliers), []).append(index)
-    tasks: dict[int, DecodeTask] = {}
-    for terms, members in classes.items():
-        factors = factorise(terms)
-        own = [sample for index in members for sample in base[index]]
-        counted = own if len(own) >= ENOUGH_FOR_OWN_TWIST else [sample for samples in base for sample in samples]
-        vocabulary = model.vocabulary
-        automata = [
-            TokenAutomaton(group, vocabulary.token_bytes, vocabulary.drops_leading_space) for group in factors.groups
-        ]
-        twists = tuple(build_twist(automaton, vocabulary, counted, max_tokens) for automaton in automata)
-        law = PromptLaw(factors.groups, _residual(factors))
-        for index in members:
-            tasks[index] = DecodeTask(plans[index].tokens, law, twists)
-    return [tasks[index] for index in range(len(plans))]
-
-
-def _residual(factors: Factors) -> Callable[[str], float] | None:
-    return factors.residual_reward if factors.residual else None
 
 
 def decode(

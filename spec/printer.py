@@ -39,13 +39,22 @@ def _annotation(value: ast.Annotation) -> str:
     return f"@{value.name.text}{f'({quoted(value.text)})' if value.text else ''}\n"
 
 
+def _levels(value: ast.LevelsDecl) -> list[str]:
+    """The levels with their prices; of levels of one name (an error, but a text) the one just before has the price."""
+    printed = [level.text for level in value.levels]
+    for price in value.prices:
+        named = [place for place, level in enumerate(value.levels) if level.text == price.level]
+        before = [place for place in named if value.levels[place].span.start <= price.span.start]
+        printed[(before or named)[-1 if before else 0]] += f" price at most {number(price.value)}"
+    return printed
+
+
 def _item(value: ast.Item) -> str:
     match value:
         case ast.ImportDecl():
             return _import(value)
         case ast.LevelsDecl():
-            prices = {price.level: f" price at most {number(price.value)}" for price in value.prices}
-            return f"levels {' > '.join(level.text + prices.get(level.text, '') for level in value.levels)}"
+            return f"levels {' > '.join(_levels(value))}"
         case ast.ParamDecl():
             return _param(value)
         case ast.LexiconDecl():

@@ -17,6 +17,7 @@ from bylaw.runtime.decoders.frontier import Frontier
 from bylaw.runtime.decoders.interface import Decoder, DecodeResult, DecodeTask, Diagnostics, PromptLaw, Scorer
 from bylaw.runtime.decoders.mask import Mask
 from bylaw.runtime.decoders.sir import Sir
+from bylaw.runtime.decoders.weights import rescue
 from bylaw.runtime.models import Vocabulary
 from bylaw.runtime.models.interface import FloatArray, IntArray, ModelError, OutOfMemory
 from bylaw.runtime.models.metering import Limits, Meter
@@ -225,3 +226,17 @@ def test_a_growing_text_is_told_token_by_token() -> None:
     [response] = result.responses
     assert heard == [response.text[: k + 1] for k in range(len(heard))]
     assert len(response.text) - len(heard) <= 1
+
+
+def test_a_rescue_finds_what_groups_allow_only_together() -> None:
+    """Each of three groups could end sooner than all of them can together."""
+    tiny = Tiny()
+    groups = tuple(support(language(parse_pattern(part), "search")) for part in ("1", "b", r"\. "))
+    automata = [TokenAutomaton(valued, tiny.vocabulary.token_bytes) for valued in groups]
+    twists = tuple(uniform_twist(automaton, tiny.vocabulary, CAP) for automaton in automata)
+    together = DecodeTask((5,), PromptLaw(groups), twists)
+    for begun in ((), (0,), (0, 0)):
+        text = rescue(together, tiny.vocabulary, begun, CAP)
+        assert text is not None
+        assert together.law.log_reward(text) == 0.0
+    assert rescue(together, tiny.vocabulary, (0, 0, 0), CAP) is None

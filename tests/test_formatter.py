@@ -345,3 +345,10 @@ def test_the_pre_commit_hooks_call_verbs_that_exist() -> None:
     entries = [line.split()[1:] for line in lines if line.strip().startswith("entry:")]
     assert [entry[0] for entry in entries] == ["bylaw", "bylaw"]
     assert {entry[1] for entry in entries} <= words(" ".join(VERBS))
+
+
+@pytest.mark.parametrize("levels", ["a price at most 2 > b > a", "a > b > a price at most 2", "a > a price at most 1"])
+def test_a_price_stays_with_its_level_where_two_have_one_name(levels: str) -> None:
+    """Two levels of one name are an error of the policy, and no reason to write another one."""
+    text = f"levels {levels}\n"
+    assert format_text("p.bylaw", text) == text

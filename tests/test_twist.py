@@ -16,9 +16,9 @@ import pytest
 from bylaw.compiler.automata.build import language, occurrences
 from bylaw.compiler.automata.counts import Valued, add, count_between, indicator, linear, scale, support
 from bylaw.compiler.automata.tokens import TokenAutomaton
-from bylaw.runtime import twist as twist_module
 from bylaw.runtime.models import Vocabulary, load_model, sample_base
 from bylaw.runtime.twist import Twist, TwistError, build_twist, uniform_twist
+from bylaw.runtime.twist import build as twist_module
 from bylaw.spec.pattern import Alternate, parse_pattern, whole_words
 from bylaw.spec.units import words
 

@@ -86,7 +86,8 @@ def _regulated_population(
             )
         scored = score_samples(program, plan, [sample.text for sample in result.samples])
         reward = scored.factors.sum(axis=1) - scored.factors[:, problem.columns].sum(axis=1)
-        weight = np.array([sample.log_p0 - sample.log_q for sample in result.samples]) + reward
+        weight = np.array([sample.log_p0 + sample.log_correction - sample.log_q for sample in result.samples])
+        weight += reward
         features = problem.features(scored.values, scored.counts)
         dead = result.particles - len(result.samples)
         prompts.append(

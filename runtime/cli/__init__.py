@@ -26,6 +26,7 @@ VERBS = {
     "doc": "Write a policy as a document for people, in Markdown or HTML.",
     "explain": "Explain a code such as P203, or what a policy says of a conversation.",
     "fit": "Fit the weights of a policy to judgements of which answer is better.",
+    "generate": "Answer prompts under a policy, and say how close the answers are to its law.",
     "import": "Write a policy from rules of another tool.",
     "law": "Ask about the law itself: the game, the size of audits, how far a model is from it.",
     "mutate": "Change a policy in small ways; show which changes no example notices.",

@@ -1,4 +1,4 @@
-"""`bylaw explain`: what a code means, and, with a policy, why a verdict came about."""
+"""`bylaw explain`: what a code means; with a policy, why a verdict came about; with a decode report, why a word did."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bylaw.runtime.cli.shared import UNUSABLE, fail
 _CODE = re.compile(r"[A-Za-z]{0,2}[0-9]\w{0,4}|[A-Za-z]\w{0,3}")
 _OPTIONS = {"--format", "--help", "-h"}
 _VERDICTS = "bylaw.runtime.cli.explain_verdict"
+_DECODING = "bylaw.runtime.cli.explain_decode"
 
 
 class _Code(click.ParamType[str]):
@@ -38,10 +39,11 @@ class _Explain(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        if _is_about_a_verdict(args):
+        module = _DECODING if "--decode" in args else _VERDICTS if _is_about_a_verdict(args) else None
+        if module is not None:
             from importlib import import_module
 
-            command: click.Command = import_module(_VERDICTS).command
+            command: click.Command = import_module(module).command
             return command.make_context(info_name, args, parent=parent, **extra)
         return super().make_context(info_name, args, parent=parent, **extra)
 
@@ -71,7 +73,8 @@ def command(code: str | None, output: str) -> None:
     """Explain a code such as P203: what it means, what to avoid, what to write instead.
 
     Without a code, all codes are listed. With a policy instead of a code, explain what it says of a conversation:
-    `bylaw explain RULES --help` tells more.
+    `bylaw explain RULES --help` tells more. With --decode and the report of a decoder, explain which rule changed which
+    word of an answer: `bylaw explain --decode --help`.
     """
     click.echo(_listing(output) if code is None else _page(code, output))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bylaw.runtime.audit.inputs import Transcripts
     from bylaw.runtime.calibration.record import CalibrationRecord
     from bylaw.runtime.models.huggingface import HuggingFaceModel
+    from bylaw.runtime.models.interface import LanguageModel
 
 
 class Temperature(click.FloatRange):
@@ -141,6 +142,13 @@ class ModelChoice:
         )
         _use_one_thread_if_small(model)
         return model
+
+    def load_stopping(self, temperature: float, stops: tuple[str, ...]) -> LanguageModel:
+        """The model, whose answers end before any of `stops`. Raises ModelError."""
+        from bylaw.runtime.models.stopping import StoppingModel
+
+        model = self.load(temperature)
+        return StoppingModel(model, stops) if stops else model
 
 
 def calibration_or_exit(path: str) -> CalibrationRecord:

@@ -145,6 +145,8 @@ class RegulatedSample:
 
     `tokens`: regular tokens, without the end token. `log_p0`, `log_q`: log probability under the base model and under
     the proposal, with the end event unless the cap cut the response. `log_reward`: finite, but for refused ones.
+    `log_correction`: what the weight has besides, where the sample was not drawn from q alone: resampled on its way,
+    chosen among tested tokens, or a state of a chain.
     """
 
     tokens: tuple[int, ...]
@@ -152,11 +154,12 @@ class RegulatedSample:
     log_p0: float
     log_q: float
     log_reward: float
+    log_correction: float = 0.0
 
     @property
     def log_weight(self) -> float:
-        """log(p0 · e^R / q): the weight that turns the proposal into the unnormalised p*."""
-        return self.log_p0 + self.log_reward - self.log_q
+        """log(p0 · e^R / q) + correction: weighted so, the samples of one result follow p*, and have the mean Z."""
+        return self.log_p0 + self.log_reward - self.log_q + self.log_correction
 
 
 @dataclass(frozen=True)

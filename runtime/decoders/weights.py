@@ -58,6 +58,8 @@ def conclude(
     )
 
 
+_FAR = 64
+"""Tokens."""
 REASONS: dict[Stop, str] = {
     "passes": "the budget of passes was used up",
     "deadline": "the deadline came",
@@ -76,22 +78,18 @@ def stopped_remarks(drawn: Drawn) -> tuple[str, ...]:
 
 
 def rescue(task: DecodeTask, vocabulary: Vocabulary, begun: tuple[int, ...], max_tokens: int) -> str | None:
-    """The shortest legal text that `begun` (tokens) can be completed to, chosen by the look-ahead without the model.
+    """A short legal text that `begun` (tokens) can be completed to, chosen by the look-ahead without the model.
 
-    None where there is none, or where what no automaton expresses forbids it.
+    At each place the token is taken that brings the factors nearest to where they could end, all together. None where
+    that leads nowhere, or where what no automaton expresses forbids the text.
     """
     states = [factor.begin([task.prompt], [begun]) for factor in factors_of(task, vocabulary)]
     tokens = list(begun)
-    for _ in range(max_tokens - len(begun) + 1):
-        if all(np.isfinite(state.final()[0]) for state in states):
+    for room in range(max_tokens - len(begun), -1, -1):
+        if all(np.isfinite(state.final()[0]) for state in states) or vocabulary.stopped(tokens):
             break
-        left = np.array([_nearest(states, max_tokens - len(tokens)) - 1])
-        if left[0] < 0:
-            return None
-        factors = np.sum([state.look_ahead(left)[0] for state in states], axis=0)
-        factors[~vocabulary.regular] = -np.inf
-        chosen = int(np.argmax(factors))
-        if not np.isfinite(factors[chosen]):
+        chosen = _nearest(states, room, vocabulary) if room else None
+        if chosen is None:
             return None
         tokens.append(chosen)
         for state in states:
@@ -103,9 +101,19 @@ def rescue(task: DecodeTask, vocabulary: Vocabulary, begun: tuple[int, ...], max
     return text if np.isfinite(task.law.log_reward(text)) else None
 
 
-def _nearest(states: Sequence[LookAheadState], most: int) -> int:
-    """The fewest tokens after which all factors may be content; −1 where they cannot be within `most`."""
-    for left in range(most + 1):
-        if all(np.isfinite(state.value(np.array([left]))[0]) for state in states):
-            return left
-    return -1
+def _nearest(states: Sequence[LookAheadState], room: int, vocabulary: Vocabulary) -> int | None:
+    """The token after which the factors, each asked alone, have the fewest tokens to go in all; None for none.
+
+    Of equals the one that the look-ahead likes best. Distances beyond `_FAR` are not told apart.
+    """
+    distance = np.zeros((len(states), len(vocabulary)))
+    liking = np.zeros(len(vocabulary))
+    for row, state in enumerate(states):
+        distance[row] = np.inf
+        for left in (*range(min(room, _FAR)), room - 1):
+            factors = state.look_ahead(np.array([left]))[0]
+            distance[row, np.isfinite(factors) & np.isinf(distance[row])] = left
+        liking += factors
+    total = np.where(vocabulary.regular & np.isfinite(liking), distance.sum(axis=0), np.inf)
+    nearest = np.flatnonzero(total == total.min())
+    return int(nearest[np.argmax(liking[nearest])]) if np.isfinite(total.min()) else None

@@ -46,13 +46,13 @@ class CompiledState:
     paid: FloatArray
 
     def look_ahead(self, left: IntArray) -> FloatArray:
-        result = np.full((len(self.states), len(self.twist.automaton.token_bytes)), -np.inf)
-        lengths = np.unique(left[self.states >= 0])
-        if len(lengths) == 1 and (self.states >= 0).all():
-            result = self.twist.look_ahead(self.states, int(lengths[0]))
+        alive = self.states >= 0
+        if len(left) and alive.all() and (left == left[0]).all():  # nearly always
+            result = self.twist.look_ahead(self.states, int(left[0]))
         else:
-            for length in lengths:
-                at = np.flatnonzero((left == length) & (self.states >= 0))
+            result = np.full((len(self.states), len(self.twist.automaton.token_bytes)), -np.inf)
+            for length in np.unique(left[alive]):
+                at = np.flatnonzero((left == length) & alive)
                 result[at] = self.twist.look_ahead(self.states[at], int(length))
         if self.end is not None:
             result[:, self.end] = self.final()

@@ -76,10 +76,10 @@ def load_model(
     size = int(head.weight.shape[0])
     eos_ids = _eos_ids(directory, network, tokenizer, size)
     try:
-        vocabulary = read_vocabulary(json.loads(tokenizer.backend_tokenizer.to_str()), size, eos_ids)
+        vocabulary = read_vocabulary(description := json.loads(tokenizer.backend_tokenizer.to_str()), size, eos_ids)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the tokenizer in `{directory}` cannot be read: {error}") from error
-    verify_vocabulary(vocabulary, lambda text: list(tokenizer.encode(text, add_special_tokens=False)))
+    verify_vocabulary(vocabulary, lambda text: list(tokenizer.encode(text, add_special_tokens=False)), description)
     return HuggingFaceModel(
         network, tokenizer, vocabulary, name or directory.name, _digest(directory), float(temperature)
     )
@@ -159,11 +159,14 @@ class HuggingFaceModel:
             raise ModelError(f"`{self.name}` has no beginning-of-text token, so an empty prompt is not possible")
         return prompt
 
-    def session(self, prompts: Sequence[tuple[int, ...]]) -> HuggingFaceSession:
-        """Prefill each distinct prompt once and repeat its cache. Raises `ModelError` for empty or too long prompts."""
+    def session(self, prompts: Sequence[tuple[int, ...]], *, hidden: bool = False) -> HuggingFaceSession:
+        """Prefill each distinct prompt once and repeat its cache. Raises `ModelError` for empty or too long prompts.
+
+        With `hidden` the session can tell its `last_hidden` states.
+        """
         if not prompts or any(not prompt for prompt in prompts):
             raise ModelError("a session needs one prompt at least, and every prompt needs one token at least")
-        return HuggingFaceSession(self._network, self._vocabulary, self._temperature, self.context, prompts)
+        return HuggingFaceSession(self._network, self._vocabulary, self._temperature, self.context, prompts, hidden)
 
 
 class HuggingFaceSession:
@@ -176,17 +179,19 @@ class HuggingFaceSession:
         temperature: float,
         context: int | None,
         prompts: Sequence[tuple[int, ...]],
+        hidden: bool = False,
     ) -> None:
         self._network = network
         self._temperature = temperature
         self._context = context
+        self._wants_hidden = hidden
+        self._hidden: Any = None
         possible = vocabulary.regular.copy()
         possible[vocabulary.end_ids] = True
         self._impossible = None if possible.all() else ~possible
         distinct = list(dict.fromkeys(prompts))
         width = max(map(len, distinct))
-        ids = torch.zeros((len(distinct), width), dtype=torch.long)
-        mask = torch.zeros((len(distinct), width), dtype=torch.long)
+        ids, mask = torch.zeros((2, len(distinct), width), dtype=torch.long)
         for row, prompt in enumerate(distinct):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
             mask[row, width - len(prompt) :] = 1
@@ -211,6 +216,13 @@ class HuggingFaceSession:
         scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
         return scores
 
+    def last_hidden(self) -> FloatArray:
+        """[N, H]: what the output layer sees of the last tokens. Raises `ModelError` unless it was asked for."""
+        if self._hidden is None:
+            raise ModelError("this session was begun without hidden states")
+        states: FloatArray = self._hidden.numpy().astype(np.float64)
+        return states
+
     def advance(self, tokens: IntArray) -> None:
         positions = torch.from_numpy(self._lengths)[:, None]
         if self._mask is not None:
@@ -223,6 +235,8 @@ class HuggingFaceSession:
         chosen = torch.from_numpy(np.ascontiguousarray(indices, dtype=np.int64))
         self._lengths = self._lengths[indices]
         self._logits = self._logits[chosen]
+        if self._hidden is not None:
+            self._hidden = self._hidden[chosen]
         on_device = chosen.to(self._network.device)
         if self._mask is not None:
             self._mask = self._mask[on_device]
@@ -245,8 +259,11 @@ class HuggingFaceSession:
                 past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=1,
+                output_hidden_states=self._wants_hidden,
             )
             self._logits = out.logits[:, -1].float().cpu()
+            if self._wants_hidden:
+                self._hidden = out.hidden_states[-1][:, -1].float().cpu()
 
 
 @contextmanager

@@ -60,9 +60,10 @@ class Meter:
             raise OutOfBudget("deadline")
         self.passes += rows
 
-    def watch(self, model: LanguageModel) -> MeteredModel:
-        """The same model, counted."""
-        return MeteredModel(model, self)
+    def watch(self, model: LanguageModel) -> LanguageModel:
+        """The same model, counted; of a model that remembers laws (`PrefixCache`) only what it evaluates."""
+        inside: Callable[[Meter], LanguageModel] | None = getattr(model, "metered_by", None)
+        return MeteredModel(model, self) if inside is None else inside(self)
 
 
 @dataclass(frozen=True, eq=False)
