@@ -41,8 +41,9 @@ class Factors:
 
     `members` are the ids of the terms in each group; the first `hard_groups` groups are hard rules. `joint`: whether
     the hard groups have a text in common, None where no such text was found and none was ruled out. `gets_stuck`:
-    whether a beginning that each hard group alone can still complete may have no legal end; never where they are one
-    automaton, and never where all of them only forbid, so that a text may end wherever a character does.
+    whether a beginning that each hard group alone can still complete may have no legal end. Never where they are one
+    automaton, and never where every such beginning may also end, as with phrases that must not be contained (a word
+    that must not be mentioned is another matter: a text may go on behind it with a letter, but not end there).
     """
 
     groups: tuple[Valued, ...]

@@ -6,7 +6,7 @@ Can be interrupted at any time: what had been reached by then is returned as an 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -33,6 +33,7 @@ from bylaw.runtime.enforcement import (
     Stages,
     decode,
     decode_tasks,
+    hard_mass,
     plan_prompts,
     require_feasible,
     with_own,
@@ -51,6 +52,8 @@ from bylaw.runtime.record import (
     SamplePair,
     TermAudit,
 )
+from bylaw.runtime.twist.compiler import TwistCompiler
+from bylaw.runtime.twist.policies import twist_compiler
 from bylaw.spec.errors import Severity
 from bylaw.spec.trace import Trace
 
@@ -134,11 +137,12 @@ def run_policy(
     warnings = [found.message for found in compiled.diagnostics if found.severity is Severity.WARNING]
     # A prompt that cannot be enforced is reported before any sample is drawn.
     plans = plan_prompts(program, prompts, model, settings.max_tokens)
-    require_feasible(plans, model, settings.max_tokens)
+    compiler = twist_compiler(model, settings.max_tokens)
+    warnings += require_feasible(plans, model, settings.max_tokens, compiler=compiler)
     _, idle = budget_problem(program, plans)
     warnings += [f"budget `{name}` applies to none of the prompts" for name in idle]
     with _partial_on_interrupt():
-        _reach(program, compiled, plans, model, settings, stages, reached, solved)
+        _reach(program, compiled, plans, model, settings, stages, reached, solved, compiler, warnings)
     return RunRecord(
         policy=program.policy,
         policy_version=program.version,
@@ -188,22 +192,27 @@ def _reach(
     stages: Stages,
     reached: _Progress,
     solved: Solved | None,
+    compiler: TwistCompiler,
+    warnings: list[str],
 ) -> None:
-    """Fills `reached` stage by stage."""
+    """Fills `reached` stage by stage, and adds to `warnings`."""
     base = _sample_base(plans, model, settings, stages)
+    masses = hard_mass(plans, base, model, settings.max_tokens, compiler=compiler)
+    warnings += [mass.message() for mass in masses if mass.is_rare]
     answers = [[sample.text for sample in samples] for samples in base]
     reached.base = _audit(program, compiled, plans, answers, "base model")
     _stop_if_interrupted(reached.base)
 
     if solved is None:
-        solved = calibrate_in_memory(program, plans, base, model, settings.job, _Calibrating(stages))
+        solved = calibrate_in_memory(program, plans, base, model, settings.job, _Calibrating(stages), compiler)
     multipliers, calibration = solved
     reached.calibration = calibration
     calibrated = program.with_multipliers(multipliers.common)
     plans = with_own(plans, multipliers.own)
 
     stages.stage("sampling under the policy", len(plans))
-    tasks, results = _decode(plans, base, model, multipliers.common, settings, stages)
+    tasks = decode_tasks(plans, base, model, multipliers.common, settings.max_tokens, compiler=compiler)
+    results = _decode(tasks, model, settings, stages)
     reached.decoder = _decoder_summary(results, settings)
     _require_answers(plans, results)
     if calibration is not None:
@@ -266,22 +275,15 @@ def _require_answers(plans: Sequence[PromptPlan], results: Sequence[DecodeResult
 
 
 def _decode(
-    plans: Sequence[PromptPlan],
-    base: Sequence[Sequence[BaseSample]],
-    model: LanguageModel,
-    multipliers: Mapping[str, float],
-    settings: RunSettings,
-    stages: Stages,
-) -> tuple[list[DecodeTask], list[DecodeResult]]:
-    tasks = decode_tasks(plans, base, model, multipliers, settings.max_tokens)
+    tasks: Sequence[DecodeTask], model: LanguageModel, settings: RunSettings, stages: Stages
+) -> list[DecodeResult]:
     decoder: Decoder = Sir(particles=settings.particles, responses=settings.responses, batch_size=BATCH)
     if settings.decoder == "mask":
         decoder = Mask(particles=settings.particles, batch_size=BATCH)
     # calibration has (seed, 2, round): these answers are independent of the draws that the multipliers came from
     seed = int(np.random.SeedSequence((settings.seed, 1, 0)).generate_state(1)[0])
     at_once = max(1, BATCH // settings.particles)
-    found = decode(decoder, model, tasks, settings.max_tokens, seed, prompts_at_once=at_once, progress=stages.progress)
-    return tasks, found
+    return decode(decoder, model, tasks, settings.max_tokens, seed, prompts_at_once=at_once, progress=stages.progress)
 
 
 def _audit(

@@ -21,6 +21,9 @@ from bylaw.runtime.decoders.sir import Sir
 from bylaw.runtime.enforcement import BATCH, Own, PromptPlan, Stages, decode_tasks, decoding_parts, with_own
 from bylaw.runtime.models.interface import LanguageModel
 from bylaw.runtime.models.sampling import BaseSample, sample_rows
+from bylaw.runtime.twist.compiler import TwistCompiler
+from bylaw.runtime.twist.policies import twist_compiler
+from bylaw.runtime.twist.store import FORMAT
 
 FloatArray = NDArray[np.float64]
 
@@ -76,7 +79,8 @@ class Sampler:
     """Draws for the prompts of `plans` through `store`; asks the model only for what is not there yet.
 
     Without a store nothing is kept. `given` [X] are the responses of the base model where they are there already: those
-    of `sample_base` with this seed are the very ones that `base` draws. Every method raises StoreError where the store
+    of `sample_base` with this seed are the very ones that `base` draws. `compiler` makes the look-ahead of all rounds;
+    without one the sampler has its own. Every method raises StoreError where the store
     cannot be written, and what decoding raises. An interrupt loses the batch that was being drawn.
     """
 
@@ -88,6 +92,7 @@ class Sampler:
     store: SampleStore | None
     stages: Stages
     given: Sequence[Sequence[BaseSample]] | None = None
+    compiler: TwistCompiler | None = None
     used: list[str] = field(default_factory=list)
     _tasks: dict[Proposal, list[DecodeTask]] = field(default_factory=dict)
 
@@ -189,6 +194,7 @@ class Sampler:
             "draws": proposal.draws,
             "stream": proposal.stream,
             "base": base_name(len(base[0])),
+            "look-ahead": FORMAT,
         }
         return f"law-{digest_of(body)[:16]}"
 
@@ -196,7 +202,11 @@ class Sampler:
         """One decoding task a prompt, built when first asked for. Raises Infeasible."""
         if proposal not in self._tasks:
             plans = proposal.plans(self.plans)
-            self._tasks[proposal] = decode_tasks(plans, base, self.model, proposal.common, self.max_tokens)
+            # one compiler for all rounds: what does not change with the multipliers is built once
+            self.compiler = self.compiler or twist_compiler(self.model, self.max_tokens)
+            self._tasks[proposal] = decode_tasks(
+                plans, base, self.model, proposal.common, self.max_tokens, compiler=self.compiler
+            )
         return self._tasks[proposal]
 
     def _keep(self, name: str, index: int, rows: Sequence[Any]) -> None:

@@ -32,6 +32,8 @@ from bylaw.runtime.models.interface import LanguageModel
 from bylaw.runtime.models.sampling import BaseSample
 from bylaw.runtime.prices.scored import Origin
 from bylaw.runtime.record import Calibration
+from bylaw.runtime.twist.compiler import TwistCompiler
+from bylaw.runtime.twist.policies import twist_compiler
 from bylaw.spec.trace import Trace
 
 SAMPLES, SCORES = "samples", "scores.npz"
@@ -96,10 +98,11 @@ def calibrate_policy(
     BudgetInfeasible, TooFewSamples, ModelError, DecodeError, TwistError, OSError.
     """
     plans = plan_prompts(program, prompts, model, settings.max_tokens)
-    require_feasible(plans, model, settings.max_tokens)
+    compiler = twist_compiler(model, settings.max_tokens, stages)
+    notes = (*notes, *require_feasible(plans, model, settings.max_tokens, compiler=compiler))
     key = StoreKey(model.digest, prompts_digest(prompts), settings.temperature, settings.max_tokens, settings.seed)
     store = SampleStore(folder / SAMPLES, key)
-    sampler = Sampler(program, plans, model, settings.max_tokens, settings.seed, store, stages)
+    sampler = Sampler(program, plans, model, settings.max_tokens, settings.seed, store, stages, compiler=compiler)
     origin = Origin(program.digest, key.model, key.prompts, key.temperature, key.max_tokens, key.seed)
     fitted = fit(sampler, origin, settings.fit)
     record = build_record(fitted, Subject(model.name, prompts_name, len(prompts)), settings.fit, notes)
@@ -116,6 +119,7 @@ def calibrate_in_memory(
     model: LanguageModel,
     settings: JobSettings,
     stages: Stages,
+    compiler: TwistCompiler | None = None,
 ) -> tuple[Multipliers, Calibration | None]:
     """The multipliers (nats) for one run, and how they were found; None for a policy without limits on these prompts.
 
@@ -127,7 +131,7 @@ def calibrate_in_memory(
         return Multipliers({}), None
     prompts = prompts_digest([plan.trace for plan in plans])
     origin = Origin(program.digest, model.digest, prompts, settings.temperature, settings.max_tokens, settings.seed)
-    sampler = Sampler(program, plans, model, settings.max_tokens, settings.seed, None, stages, base)
+    sampler = Sampler(program, plans, model, settings.max_tokens, settings.seed, None, stages, base, compiler)
     fitted = fit(sampler, origin, settings.fit)
     record = build_record(fitted, Subject(model.name, "", len(plans)), settings.fit)
     return fitted.multipliers, record.summary()

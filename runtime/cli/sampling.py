@@ -177,12 +177,14 @@ def refusals(compiled: Compiled) -> Iterator[None]:
     except ModelError as error:
         fail(str(error), UNUSABLE)
     except EnforcementError as error:
-        fail_at(compiled, "P701", str(error), () if error.term is None else (error.term,))
+        fail_at(compiled, "P701", str(error), error.terms)
     except Infeasible as error:
         fail_at(compiled, "P702", str(error), error.terms)
     except CalibrationError as error:
         fail_at(compiled, "P703", str(error), error.terms)
-    except (DecodeError, EmptySupport, LowEffectiveSampleSize, TwistError) as error:
+    except TwistError as error:
+        fail_at(compiled, "P701", str(error), error.terms)
+    except (DecodeError, EmptySupport, LowEffectiveSampleSize) as error:
         fail(str(error), POLICY_ERROR)
 
 
