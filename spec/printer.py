@@ -5,12 +5,15 @@ Comments are not part of the tree and are lost, so this is for tests, dumps and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import assert_never
 
 from bylaw.spec import ast
 from bylaw.spec.printer_terms import (
+    apart,
     arguments,
+    before,
     bound,
     expression,
     literal,
@@ -21,6 +24,13 @@ from bylaw.spec.printer_terms import (
     summand,
     verb_phrase,
 )
+from bylaw.spec.transform_terms import words
+
+# Rule words that are other ones where `not` follows.
+_NEGATABLE = frozenset({ast.RuleWord.MUST, ast.RuleWord.SHOULD, ast.RuleWord.MAY})
+_KINDS_OF_PREFERENCE = words("higher lower")
+# Names with which a verb or a noun would go on: a sentence before one that is about them ends with a bracket.
+_CONTINUING = words("matching with exactly between per where")
 
 
 def to_text(module: ast.Module) -> str:
@@ -68,15 +78,15 @@ def _item(value: ast.Item) -> str:
             return f"define {value.name.text}{_parameters(value.parameters)} as {expression(value.body)}"
         case ast.RuleDecl():
             head = f"rule {value.name.text}{_parameters(value.parameters)}"
-            return f"{head}{_after(value.title)}{_level(value.level)} {_block(map(_clause, value.clauses))}"
+            return f"{head}{_after(value.title)}{_level(value.level)} {_block(_clauses(value.clauses))}"
         case ast.ExceptionDecl():
             head = f"exception {value.name.text} to {value.target.text}"
-            return f"{head}{_after(value.title)}{_level(value.level)} {_block(map(_clause, value.clauses))}"
+            return f"{head}{_after(value.title)}{_level(value.level)} {_block(_clauses(value.clauses))}"
         case ast.ApplyDecl():
             head = f"apply {value.template.text}({arguments(value.arguments)})"
             return f"{head}{_alias(value.alias)}{_level(value.level)}{_weight(value.weight)}"
         case ast.ExamplesDecl():
-            return f"examples for {value.rule.text} {_block(map(_clause, value.examples))}"
+            return f"examples for {value.rule.text} {_block(_clauses(value.examples))}"
         case ast.TestDecl():
             return f"test {quoted(value.title)} {_block(map(_step, value.steps))}"
         case _:
@@ -133,33 +143,51 @@ def _concept_clause(value: ast.ConceptClause) -> str:
             assert_never(value)
 
 
-def _clause(value: ast.Clause) -> str:
+def _clauses(values: Sequence[ast.Clause]) -> Iterator[str]:
+    for value, following in zip_longest(values, values[1:]):
+        subject = following.subject if isinstance(following, ast.Norm) else None
+        yield _clause(value, subject is not None and noun(subject) != apart(_CONTINUING, noun(subject)))
+
+
+def _clause(value: ast.Clause, is_closed: bool) -> str:
+    """A sentence; `is_closed` puts its end in brackets."""
     match value:
         case ast.Norm():
-            subject = f"{noun(value.subject)} " if value.subject else ""
-            return f"{subject}{value.modality.word} {verb_phrase(value.body)}{_weight(value.weight)}"
+            return _norm(value, is_closed)
         case ast.LimitRate():
-            return f"limit {expression(value.condition)} to {_budget(value)}"
+            condition = before("to", apart(words("average"), expression(value.condition)))
+            return f"limit {condition} to {_budget(value, is_closed)}"
         case ast.LimitAverage():
-            return f"limit average {summand(value.value)} to {_budget(value)}"
+            return f"limit average {before('to', summand(value.value))} to {_budget(value, is_closed)}"
         case ast.PreferHigher():
-            return f"prefer higher {summand(value.value)}{_weight(value.weight)}"
+            return f"prefer higher {summand(value.value, is_closed)}{_weight(value.weight)}"
         case ast.PreferLower():
-            return f"prefer lower {summand(value.value)}{_weight(value.weight)}"
+            return f"prefer lower {summand(value.value, is_closed)}{_weight(value.weight)}"
         case ast.PreferNear():
-            return f"prefer {summand(value.value)} near {summand(value.target)}{_weight(value.weight)}"
+            graded = apart(_KINDS_OF_PREFERENCE, summand(value.value))
+            return f"prefer {graded} near {summand(value.target, is_closed)}{_weight(value.weight)}"
         case ast.PreferOrder():
-            return f"prefer {' over '.join(map(expression, value.alternatives))}{_weight(value.weight)}"
+            best, *others = value.alternatives
+            ranked = [apart(_KINDS_OF_PREFERENCE, expression(best)), *(expression(one, is_closed) for one in others)]
+            return f"prefer {' over '.join(ranked)}{_weight(value.weight)}"
         case ast.When():
-            return f"when {expression(value.condition)}"
+            return f"when {expression(value.condition, is_closed)}"
         case ast.Unless():
-            return f"unless {expression(value.condition)}"
+            return f"unless {expression(value.condition, is_closed)}"
         case ast.Example():
             content = value.content
             said = quoted(content) if isinstance(content, ast.Text) else _block(map(_step, content.steps))
             return f"{value.verdict} {said}{_note(value.note)}"
         case _:
             return _plain_clause(value)
+
+
+def _norm(value: ast.Norm, is_closed: bool) -> str:
+    subject = f"{noun(value.subject)} " if value.subject else ""
+    body = verb_phrase(value.body)
+    if is_closed or (value.modality.word in _NEGATABLE and body.startswith("not ")):
+        body = f"({body})"
+    return f"{subject}{value.modality.word} {body}{_weight(value.weight)}"
 
 
 def _plain_clause(
@@ -191,18 +219,20 @@ def _plain_clause(
             assert_never(value)
 
 
-def _budget(value: ast.LimitRate | ast.LimitAverage) -> str:
-    share = f" in {bound(value.share.bound)}" if value.share else ""
-    population = f" of {value.population.text}" if value.population else ""
+def _budget(value: ast.LimitRate | ast.LimitAverage, is_closed: bool) -> str:
     word = "over" if isinstance(value, ast.LimitAverage) else "of"
-    among = f" {word} responses where {expression(value.among.condition)}" if value.among else ""
+    among = f" {word} responses where {expression(value.among.condition, is_closed)}" if value.among else ""
+    population = f" of {value.population.text}" if value.population else ""
+    following = "of" if value.population or (value.among and word == "of") else ""
+    limits = [value.bound, *([value.share.bound] if value.share else [])]
+    bounds = " in ".join(bound(limit, following, is_closed) for limit in limits)
     suite = ""
     if value.suite is not None:
         suite = f" over suite {quoted(value.suite) if isinstance(value.suite, ast.Text) else value.suite.text}"
     confidence = f" with confidence {number(value.confidence)}" if value.confidence else ""
     each = " for each prompt" if value.each_prompt else ""
     price = f" price at most {number(value.price.value)}" if value.price else ""
-    return f"{bound(value.bound)}{share}{population}{among}{suite}{confidence}{each}{price}"
+    return f"{bounds}{population}{among}{suite}{confidence}{each}{price}"
 
 
 def _step(value: ast.Step | ast.Expect) -> str:

@@ -16,6 +16,13 @@ from bylaw.spec.chunks import HIDDEN
 
 # How tightly an expression binds, as in the grammar: or, and, not, comparison, sum, product, atom.
 _OR, _AND, _NOT, _PREDICATE, _SUM, _PRODUCT, _ATOM = range(7)
+# Names that are keywords where a verb goes on, and words that make one keyword with the one before them.
+_BOUNDS = frozenset({"between", "exactly"})
+_LANGUAGE = frozenset({"language"})
+_PHRASES = frozenset(
+    {"number of", "score of", "output of", "outputs of", "call to", "calls to", "message from", "messages from"}
+)
+_FIRST_WORD, _LAST_WORD = re.compile(r"[A-Za-z_][\w.]*"), re.compile(r"[A-Za-z_][\w.]*\Z")
 _ESCAPES = MappingProxyType({'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"})
 
 
@@ -59,25 +66,42 @@ def literal(value: ast.Literal | ast.Path) -> str:
             assert_never(value)
 
 
-def expression(value: ast.Expression, least: int = _OR) -> str:
-    """Return an expression, in brackets where it binds less tightly than `least`."""
-    strength, text = _expression(value)
-    return text if strength >= least else f"({text})"
+def expression(value: ast.Expression, is_closed: bool = False) -> str:
+    """Return an expression, in brackets where it has to be `is_closed`."""
+    return _at_least(_ATOM + 1 if is_closed else _OR, value)
 
 
-def summand(value: ast.Expression) -> str:
+def summand(value: ast.Expression, is_closed: bool = False) -> str:
     """Return an expression where the grammar takes a sum: whatever is looser stands in brackets."""
-    return expression(value, _SUM)
+    return _at_least(_ATOM + 1 if is_closed else _SUM, value)
+
+
+def apart(keywords: frozenset[str], text: str) -> str:
+    """Return an expression, in brackets where its first word would be read as one of some keywords."""
+    first = _FIRST_WORD.match(text)
+    return f"({text})" if first and first[0] in keywords else text
+
+
+def before(following: str, text: str) -> str:
+    """Return an expression, in brackets where its last word and the following one would be read as one phrase."""
+    last = _LAST_WORD.search(text)
+    return f"({text})" if last and f"{last[0]} {following}" in _PHRASES else text
+
+
+def _at_least(strength: int, value: ast.Expression) -> str:
+    """Return an expression, in brackets where it binds less tightly than that."""
+    its, text = _expression(value)
+    return text if its >= strength else f"({text})"
 
 
 def _expression(value: ast.Expression) -> tuple[int, str]:
     match value:
         case ast.Or():
-            return _OR, " or ".join(expression(operand, _AND) for operand in value.operands)
+            return _OR, " or ".join(_at_least(_AND, operand) for operand in value.operands)
         case ast.And():
-            return _AND, " and ".join(expression(operand, _NOT) for operand in value.operands)
+            return _AND, " and ".join(_at_least(_NOT, operand) for operand in value.operands)
         case ast.Not():
-            return _NOT, f"not {expression(value.operand, _NOT)}"
+            return _NOT, f"not {_at_least(_NOT, value.operand)}"
         case ast.Compare():
             return _PREDICATE, f"{summand(value.left)} {value.operator} {summand(value.right)}"
         case ast.Claim():
@@ -85,11 +109,11 @@ def _expression(value: ast.Expression) -> tuple[int, str]:
             return _PREDICATE, f"{summand(value.subject)} {said}"
         case ast.Arithmetic():
             strength = _SUM if value.operator in "+-" else _PRODUCT
-            left, right = expression(value.left, strength), expression(value.right, strength + 1)
+            left, right = _at_least(strength, value.left), _at_least(strength + 1, value.right)
             return strength, f"{left} {value.operator} {right}"
         case ast.Negate():
             is_number = isinstance(value.operand, ast.Number) and value.operand.value >= 0
-            operand = expression(value.operand, _ATOM)
+            operand = _at_least(_ATOM, value.operand)
             return _ATOM, f"-({operand})" if is_number else f"-{operand}"
         case ast.Number() | ast.Text() | ast.Pattern() | ast.Bool() | ast.ListLiteral():
             return _ATOM, literal(value)
@@ -142,21 +166,23 @@ def _where(condition: ast.Expression | None) -> str:
     return "" if condition is None else f" where ({expression(condition)})"
 
 
-def bound(value: ast.Bound) -> str:
-    """Return a bound."""
+def bound(value: ast.Bound, following: str = "", is_closed: bool = False) -> str:
+    """Return a bound that the word `following` comes after; `is_closed` puts its end in brackets."""
+    last = value.high if isinstance(value, ast.Between) else value.value
+    text = before(following, summand(last, is_closed))
     match value:
         case ast.AtLeast():
-            return f"at least {summand(value.value)}"
+            return f"at least {text}"
         case ast.AtMost():
-            return f"at most {summand(value.value)}"
+            return f"at most {text}"
         case ast.Exactly():
-            return f"exactly {summand(value.value)}"
+            return f"exactly {text}"
         case ast.MoreThan():
-            return f"more than {summand(value.value)}"
+            return f"more than {text}"
         case ast.FewerThan():
-            return f"fewer than {summand(value.value)}"
+            return f"fewer than {text}"
         case ast.Between():
-            return f"between {summand(value.low)} and {summand(value.high)}"
+            return f"between {summand(value.low)} and {text}"
         case _:
             assert_never(value)
 
@@ -197,7 +223,8 @@ def verb(value: ast.Verb, is_third_person: bool = False) -> str:
             score = f" with score {bound(value.score)}" if value.score else ""
             return f"express{'es' if is_third_person else ''} {value.concept.text}{score}"
         case ast.Quotes():
-            limit = f" {bound(value.limit.bound)} {value.limit.unit.text}" if value.limit else ""
+            unit = value.limit.unit.text if value.limit else ""
+            limit = f" {bound(value.limit.bound, unit)} {unit}" if value.limit else ""
             return f"quote{ending} {summand(value.what)}{limit}"
         case ast.Follows():
             return f"follow{ending} {noun(value.event)}"
@@ -216,20 +243,20 @@ def _found(value: ast.Contains | ast.Mentions) -> str:
     what = summand(value.what)
     match value.amount:
         case None:
-            return what
+            return apart(_BOUNDS, what)
         case ast.Times():
-            return f"{what} {bound(value.amount.bound)} times"
+            return f"{apart(_BOUNDS, what)} {bound(value.amount.bound)} times"
         case ast.Among():
             ordered = " in order" if value.amount.in_order else ""
             return f"{value.amount.choice} of {what}{ordered}"
         case ast.CountAmong():
-            return f"{bound(value.amount.bound)} of {what}"
+            return f"{bound(value.amount.bound, 'of')} of {what}"
 
 
 def _counted(value: ast.HasCount | ast.HasNone | ast.HasSome) -> str:
     match value:
         case ast.HasCount():
-            return f"{bound(value.bound)} {value.unit.text}"
+            return f"{bound(value.bound, value.unit.text)} {value.unit.text}"
         case ast.HasNone():
             return f"no {value.unit.text}"
         case ast.HasSome():
@@ -246,6 +273,6 @@ def _complement(value: ast.IsProperty | ast.IsAbout | ast.IsInLanguage | ast.IsI
         case ast.IsInLanguage():
             return f"in language {summand(value.language)}"
         case ast.IsIn():
-            return f"in {summand(value.collection)}"
+            return f"in {apart(_LANGUAGE, summand(value.collection))}"
         case ast.IsBounded():
             return bound(value.bound)

@@ -51,16 +51,26 @@ def says_the_same(parsed: ParseResult) -> bool:
 
 
 def _told(tokens: Sequence[Token]) -> Iterator[Word]:
-    """The words of some tokens, without those that change nothing: last commas, empty braces, the sign of zero."""
+    """The words of some tokens, without those that change nothing: last commas, empty braces, the signs of zero.
+
+    `over responses where` and `of responses where` are one and the same part of a limit (LANGUAGE.md tells which reads
+    well behind which bound), so the tree does not say which of the two was written.
+    """
     kept = [token for token in tokens if token.text not in _UNWRITTEN]
-    for number, token in enumerate(kept):
-        before = kept[number - 1].text if number else ""
+    is_signed_zero = False  # whether what follows the token is a zero, or signs and then a zero
+    told: list[Word] = []
+    for number in reversed(range(len(kept))):
+        token, before = kept[number], kept[number - 1].text if number else ""
         after = kept[number + 1] if number + 1 < len(kept) else None
         following = after.text if after else ""
-        is_zero = after is not None and after.type in _NUMBERS and not after.text.strip("0.%")
+        is_zero = token.type in _NUMBERS and not token.text.strip("0.%")
+        is_sign = token.text == "-" and is_signed_zero
+        is_signed_zero = is_zero or is_sign
         is_empty = (token.text, following) == ("{", "}") or (before, token.text) == ("{", "}")
-        if (token.text, following) != (",", "]") and not is_empty and not (token.text == "-" and is_zero):
-            yield _word(token)
+        if (token.text, following) != (",", "]") and not is_empty and not is_sign:
+            is_among = token.text == "over" and after is not None and after.type == "RESPONSES_WHERE"
+            told.append(("word", "of") if is_among else _word(token))
+    return reversed(told)
 
 
 def _word(token: Token) -> Word:

@@ -21,6 +21,7 @@ from bylaw.spec.errors import SourceError, render, to_json
 from bylaw.spec.formatter import format_text
 from bylaw.spec.formatter_comments import gaps
 from bylaw.spec.parser import ParseResult, parse
+from bylaw.spec.printer import to_text
 from bylaw.spec.source import MAXIMUM_FILE_BYTES, Source, decode
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,6 +119,77 @@ def test_edits_of_random_policies(generator: random.Random) -> None:
     if result.is_ok:
         assert says_the_same(result)
         assert ast.same(parsed(format_text("fuzz.bylaw", text)).require(), result.module)
+
+
+# Texts in which brackets, a comment between two words, or a sign of zero keep apart what is read otherwise without.
+RETOLD = (
+    'must (not contain "x" or contain "y")',
+    'must ((not contain "x") and contain "y")',
+    "should (not be json)",
+    "may (not be json)",
+    "must (not not be json)",
+    'must # why\n not contain "x"',
+    "need not not be json",
+    "limit a to at most 2% over responses where b",
+    "limit average a to at most 2 with confidence 0.9 of responses where b",
+    "limit (average) + 1 to at most 2",
+    "limit (call) to at most 2",
+    "limit average (calls) to at most 2",
+    "limit a to at most (output) of b",
+    "limit a to at most 1 in between 2 and b * (number) of responses where c",
+    "prefer (higher) near 2",
+    "prefer (lower) over b",
+    "must contain (between)",
+    "must mention (exactly) at least 2 times",
+    "must contain at least (score) of b",
+    "must be in (language)",
+    "must (be a) matching must be b",
+    "must (express a) with must be b",
+    "must (occur) exactly must be b",
+    "must (quote a) between must be b",
+    "must (follow call to a) where(b) must be c",
+    'must (contain "x") per must be b',
+    "when (a is b) matching must be c",
+    "prefer lower (call to a) where(b) must be c",
+    "limit a to at most (call to b) where(c) must be d",
+    "limit a to at most 2 of responses where (b is c) matching must be d",
+    "when a > --0 and a > -(-0.0) and a - -0% > b - --0",
+)
+
+
+@pytest.mark.parametrize("clauses", RETOLD)
+def test_what_keeps_words_apart_is_printed(clauses: str) -> None:
+    """The printer writes the brackets that a text needs to be read as it was, and only for that."""
+    assert says_the_same(parsed(f"rule a {{ {clauses} }}\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("must (contain (a + b)) at_least must be c", "must contain a + b\n  at_least must be c"),
+        ("limit (averages) to at most (numbers) of b", "limit averages to at most numbers of b"),
+        ("must (be json or (not be long))", "must be json or not be long"),
+        ("must be in (languages)", "must be in languages"),
+    ],
+)
+def test_brackets_that_change_nothing_are_not_printed(text: str, printed: str) -> None:
+    assert to_text(parsed(f"rule a {{ {text} }}").module) == f"rule a {{\n  {printed}\n}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("when a > -1", "when a > 1"),
+        ("when a > -(b)", "when a > b"),
+        ("prefer a over b", "prefer a of b"),
+        ("limit a to at most 2 over suite b", "limit a to at most 2 of b"),
+        ("limit a to at most 2 over responses where b", "limit a to at most 2"),
+        ('must (not contain "x" or contain "y")', 'must not contain "x" or contain "y"'),
+    ],
+)
+def test_a_printer_that_says_something_else_is_seen(text: str, instead: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retelling.to_text", lambda _: f"rule a {{ {instead} }}")
+    assert not says_the_same(parsed(f"rule a {{ {text} }}"))
 
 
 # -------------------------------------------------------------------------------------------------------- recovery
