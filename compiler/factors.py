@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from bylaw.compiler.automata.counts import Valued
-from bylaw.compiler.automata.merging import Tables, have_a_text, merge
+from bylaw.compiler.automata.merging import Tables, have_a_text, merge, plus
+from bylaw.compiler.automata.partition import StateLimit
 from bylaw.compiler.evaluate import NEGATIVE_INFINITY, evaluate_term
 from bylaw.compiler.program import ProgramError, RewardTerm
 from bylaw.compiler.regular import STATE_LIMIT, valued_of
@@ -17,6 +18,9 @@ HARD_STATES = 6_000
 """Up to here the hard rules are one automaton, so that no legal beginning can turn out to have no legal end."""
 SOFT_STATES = 1_500
 """Up to here soft terms share an automaton; beyond it each further one is a factor of its own."""
+SMALL_STATES = 1_000
+"""Up to here hard rules and soft terms are one automaton too: the look-ahead of two takes what each of them will ask
+for as independent, and is the worse for it (tests/bench/decoding)."""
 JOINT_STATES = 20_000
 """So many combinations of states are looked at to find a text that obeys hard rules of several automata."""
 
@@ -39,7 +43,8 @@ class Factors:
     """`groups` add up to the part of the exponent that automata carry (nats; the hard rules come first); `residual`
     are the terms that are weighed on the finished text.
 
-    `members` are the ids of the terms in each group; the first `hard_groups` groups are hard rules. `joint`: whether
+    `members` are the ids of the terms in each group; the first `hard_groups` groups are those with hard rules, which
+    may hold small soft terms as well. `joint`: whether
     the hard groups have a text in common, None where no such text was found and none was ruled out. `gets_stuck`:
     whether a beginning that each hard group alone can still complete may have no legal end. Never where they are one
     automaton, and never where every such beginning may also end, as with phrases that must not be contained (a word
@@ -121,15 +126,31 @@ def factorise(terms: Sequence[RewardTerm], memory: FactorMemory | None = None) -
         memory.valued[key] = tuple(tables.valued() for _, tables in merged)
     forbidding, joint = memory.hard[key]
     weighing = merge(soft, SOFT_STATES)
+    valued = memory.valued[key]
+    if len(forbidding) == 1 and weighing:
+        forbidding, weighing = _together(forbidding[0], weighing)
+        if forbidding[0] is not memory.hard[key][0][0]:
+            valued = (forbidding[0][1].valued(),)
     places = {term.id: place for place, term in enumerate(terms)}
     return Factors(
-        (*memory.valued[key], *(tables.valued() for _, tables in weighing)),
+        (*valued, *(tables.valued() for _, tables in weighing)),
         tuple(residual),
         tuple(tuple(sorted(set(names), key=places.__getitem__)) for names, _ in (*forbidding, *weighing)),
         len(forbidding),
         joint,
         len(forbidding) > 1 and not all(tables.may_always_end for _, tables in forbidding),
     )
+
+
+def _together(hard: tuple[tuple[str, ...], Tables], soft: Merged) -> tuple[Merged, Merged]:
+    """(the automaton of the hard rules with all soft ones that fit in without making it large, the other soft ones)."""
+    apart = []
+    for names, tables in soft:
+        try:
+            hard = (*hard[0], *names), plus(hard[1], tables, SMALL_STATES)
+        except StateLimit:
+            apart.append((names, tables))
+    return (hard,), tuple(apart)
 
 
 def _tables(term: RewardTerm) -> tuple[Tables, ...] | None:

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import pytest
 
+from bylaw.compiler import factors as factors_module
 from bylaw.compiler.factors import Infeasible
 from bylaw.compiler.pipeline import compile_source
 from bylaw.runtime.enforcement import EnforcementError, PromptPlan, decode_tasks, hard_mass, plan_prompts
@@ -89,7 +90,23 @@ def compiler(model: Tiny, store: TwistStore | None = None, told: Told | None = N
     return TwistCompiler(model, CAP, store, told)  # type: ignore[arg-type]
 
 
-def test_prompts_share_what_is_equal(tmp_path: object) -> None:
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hard rules and soft terms have automata of their own, as those of large policies."""
+    monkeypatch.setattr(factors_module, "SMALL_STATES", 0)
+
+
+def test_small_hard_and_soft_rules_are_one_automaton() -> None:
+    plans = plans_of(RULES, "say one", "hello")
+    for terms, names in zip((plan.terms for plan in plans), (3, 2), strict=True):
+        found = factors_module.factorise(terms)
+        assert (len(found.groups), found.hard_groups, len(found.members[0])) == (1, 1, names + 1)
+        for text in ("a.", "1bb.", "bb1.", "ab1.", "1b", "1."):
+            hard = "ab" not in text and text.endswith(".") and ("1" in text or names == 2)
+            assert found.groups[0].value(text) == pytest.approx(-0.8 * ("bb" in text) if hard else -np.inf)
+
+
+def test_prompts_share_what_is_equal(tmp_path: object, apart: None) -> None:
     model = Tiny()
     plans = plans_of(RULES, "say one", "hello", "one more", "goodbye")
     base = samples_of(model, len(plans), 20)
@@ -108,7 +125,7 @@ def test_prompts_share_what_is_equal(tmp_path: object) -> None:
     assert again[0].twists[0] is tasks[0].twists[0]
 
 
-def test_a_second_run_loads_what_the_first_has_built(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_second_run_loads_what_the_first_has_built(tmp_path_factory: pytest.TempPathFactory, apart: None) -> None:
     model = Tiny()
     store = TwistStore(tmp_path_factory.mktemp("twists"))
     plans = plans_of(RULES, "say one", "hello")
@@ -125,7 +142,7 @@ def test_a_second_run_loads_what_the_first_has_built(tmp_path_factory: pytest.Te
     assert third.built == 3  # other samples are another key
 
 
-def test_prompts_with_enough_samples_have_a_look_ahead_of_their_own() -> None:
+def test_prompts_with_enough_samples_have_a_look_ahead_of_their_own(apart: None) -> None:
     model = Tiny()
     plans = plans_of(RULES, "say one", "hello")
     base = samples_of(model, len(plans), 256)
@@ -216,7 +233,7 @@ def test_rules_that_are_too_large_are_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(build_module, "MAX_CELLS", 40)
     with pytest.raises(TwistError, match=r"`no_ab`.*: the rules need \d+ states and 6 tokens of look-ahead") as error:
         decode_tasks(plans, samples_of(model, 1, 5), model, {}, CAP, compiler=compiler(model))  # type: ignore[arg-type]
-    assert set(error.value.terms) == {"no_ab", "full_stop", "one"}
+    assert set(error.value.terms) == {"no_ab", "full_stop", "one", "calm"}
     with pytest.raises(TwistError) as error:
         feasible(plans, model, CAP)  # type: ignore[arg-type]
     assert set(error.value.terms) == {"no_ab", "full_stop", "one"}

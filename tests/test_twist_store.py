@@ -31,7 +31,9 @@ KEY = TwistKey("automaton", "vocabulary", "model", 1.0, "samples", 12)
 def pool() -> SamplePool:
     rng = np.random.default_rng(4)
     flat = rng.choice([32, 97, 98, 99, 256, 257], size=400).astype(np.int32)
-    return SamplePool(flat, np.arange(40) * 10, np.full(40, 10), np.ones(40, dtype=np.bool_))
+    beside = rng.choice([32, 97, 98, -1], size=(440, 3)).astype(np.int32)
+    ended = np.ones(40, dtype=np.bool_)
+    return SamplePool(flat, np.arange(40) * 10, np.full(40, 10), ended, beside, np.arange(40) * 11)
 
 
 def built(group: Valued, max_tokens: int = 12) -> Twist:
@@ -95,7 +97,9 @@ def test_digests_tell_apart_what_differs() -> None:
     assert len({vocabulary_digest(vocabulary) for vocabulary in vocabularies}) == len(vocabularies)
     other = pool()
     other.flat[3] += 1
-    assert pool().digest == pool().digest != other.digest
+    another = pool()
+    another.beside[2, 1] = 98 if another.beside[2, 1] == 97 else 97
+    assert len({pool().digest, pool().digest, other.digest, another.digest}) == 3
 
 
 def _array(data: bytes) -> bytes:

@@ -6,6 +6,8 @@ any other law. All of it is nats, and equal arguments give bit-equal results whe
 
 from __future__ import annotations
 
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +22,7 @@ from bylaw.runtime.decoders.interface import DecodeResult, DecodeTask
 from bylaw.runtime.decoders.sir import Sir
 from bylaw.runtime.enforcement import BATCH, Own, PromptPlan, Stages, decode_tasks, decoding_parts, with_own
 from bylaw.runtime.models.interface import LanguageModel
-from bylaw.runtime.models.sampling import BaseSample, sample_rows
+from bylaw.runtime.models.sampling import BESIDE, BaseSample, sample_rows
 from bylaw.runtime.twist.compiler import TwistCompiler
 from bylaw.runtime.twist.policies import twist_compiler
 from bylaw.runtime.twist.store import FORMAT
@@ -37,7 +39,7 @@ class Draw:
 
     `text` is None where the draw ended without one: a dead end of the proposal, or bytes that are not UTF-8. `log_p0`
     and `log_q` (nats) are under the base model and under the law that drew it, −inf for a dead end. `ended` is False
-    where the cap cut the response.
+    where the cap cut the response. `beside`: see `BaseSample`; draws from other laws have none.
     """
 
     tokens: tuple[int, ...]
@@ -45,6 +47,7 @@ class Draw:
     log_p0: float
     log_q: float
     ended: bool
+    beside: bytes = b""
 
 
 DEAD = Draw((), None, -np.inf, -np.inf, False)
@@ -114,7 +117,7 @@ class Sampler:
                 samples = sample_rows(self.model, prompts, part, self.max_tokens, self.seed)
                 rows = [_row(prompt, _base_draw(sample)) for (prompt, _), sample in zip(part, samples, strict=True)]
                 self._keep(name, shard, rows)
-            _collect(rows, found)
+            collect(rows, found)
             self.stages.progress(min(first + BATCH, len(keys)), len(keys))
         return found
 
@@ -144,7 +147,7 @@ class Sampler:
                     for row in _law_rows(index, result, self.max_tokens)
                 ]
                 self._keep(name, shard, rows)
-            _collect(rows, found)
+            collect(rows, found)
             done += len(part)
             self.stages.progress(done, len(plans))
         return found
@@ -225,12 +228,12 @@ class Sampler:
 
 def base_name(draws: int) -> str:
     """The folder of the draws from the base model."""
-    return f"base-{draws}"
+    return f"base{BESIDE}-{draws}"
 
 
 def _base_draw(sample: BaseSample) -> Draw:
     text = sample.text if sample.is_text else None
-    return Draw(sample.tokens, text, sample.log_p0, sample.log_p0, sample.ended)
+    return Draw(sample.tokens, text, sample.log_p0, sample.log_p0, sample.ended, sample.beside)
 
 
 def _law_rows(prompt: int, result: DecodeResult, max_tokens: int) -> list[dict[str, Any]]:
@@ -243,7 +246,7 @@ def _law_rows(prompt: int, result: DecodeResult, max_tokens: int) -> list[dict[s
 
 
 def _row(prompt: int, draw: Draw) -> dict[str, Any]:
-    return {
+    row = {
         "prompt": prompt,
         "tokens": draw.tokens,
         "text": draw.text,
@@ -251,12 +254,15 @@ def _row(prompt: int, draw: Draw) -> dict[str, Any]:
         "log_q": _written(draw.log_q),
         "ended": draw.ended,
     }
+    return row | {"beside": b64encode(zlib.compress(draw.beside)).decode()} if draw.beside else row
 
 
-def _collect(rows: Sequence[Mapping[str, Any]], found: list[list[Draw]]) -> None:
+def collect(rows: Sequence[Mapping[str, Any]], found: list[list[Draw]]) -> None:
+    """Adds the draws of a shard's rows to those of their prompts, `found` [X]."""
     for row in rows:
-        draw = Draw(tuple(row["tokens"]), row["text"], _read(row["log_p0"]), _read(row["log_q"]), row["ended"])
-        found[row["prompt"]].append(draw)
+        beside = zlib.decompress(b64decode(row["beside"])) if "beside" in row else b""
+        log_p0, log_q = _read(row["log_p0"]), _read(row["log_q"])
+        found[row["prompt"]].append(Draw(tuple(row["tokens"]), row["text"], log_p0, log_q, row["ended"], beside))
 
 
 def _written(value: float) -> float | None:

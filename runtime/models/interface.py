@@ -26,8 +26,8 @@ IntArray: TypeAlias = NDArray[np.int64]
 Message: TypeAlias = Mapping[str, str]
 """One turn of a conversation: the keys `role` and `content`."""
 
-BASE_STREAM, PARTICLE_STREAM, RESAMPLING_STREAM = 0, 1, 2
-"""Streams of `row_uniforms`."""
+BASE_STREAM, PARTICLE_STREAM, RESAMPLING_STREAM, BESIDE_STREAM, CHAIN_STREAM = range(5)
+"""Streams of random numbers, all of them, so that no two are the same."""
 
 
 class ModelError(Exception):
@@ -102,16 +102,14 @@ class Vocabulary:
         """Whether the last of these tokens completes a stop string. Tokens before it must not have."""
         if not self.stops or not len(tokens):
             return False
-        longest = max(map(len, self._stop_bytes))
-        tail, size = b"", 0
+        window = max(map(len, self._stop_bytes)) + len(self.token_bytes[tokens[-1]] or b"") - 1
+        tail = b""
         for token in reversed(tokens):
-            piece = self.token_bytes[token] or b""
-            tail, size = piece + tail, size + len(piece)
-            if size >= longest + len(self.token_bytes[tokens[-1]] or b""):
-                break
-        if size < longest + len(self.token_bytes[tokens[-1]] or b""):  # the whole response
-            return self._spoken(tokens)[1]
-        return any(stop in tail for stop in self._stop_bytes)
+            tail = (self.token_bytes[token] or b"") + tail
+            if len(tail) > window:
+                # before the window may stand a space that is dropped, and no stop string begins there
+                return any(stop in tail[-window:] for stop in self._stop_bytes)
+        return self._spoken(tokens)[1]
 
     @cached_property
     def _stop_bytes(self) -> tuple[bytes, ...]:
@@ -167,6 +165,16 @@ class LanguageModel(Protocol):
     def session(self, prompts: Sequence[tuple[int, ...]]) -> Session:
         """A batch with one sequence for each prompt, in order; equal prompts are evaluated once."""
         ...
+
+
+def require_numbers(law: FloatArray, lengths: IntArray) -> None:
+    """Raises ModelError where a row of `law` [N, V] is no law; `lengths` [N]: tokens of the response before it."""
+    broken = ~np.isfinite(law.max(axis=1))
+    if broken.any():
+        at = int(lengths[broken][0])
+        raise ModelError(
+            f"the model gives no probabilities for token {at + 1} of a response (its logits are not numbers)"
+        )
 
 
 def collapse_end(log_probs: FloatArray, vocabulary: Vocabulary) -> None:

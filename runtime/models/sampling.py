@@ -9,13 +9,18 @@ import numpy as np
 
 from bylaw.runtime.models.interface import (
     BASE_STREAM,
+    BESIDE_STREAM,
+    FloatArray,
     IntArray,
     LanguageModel,
     ModelError,
     collapse_end,
-    draw,
+    require_numbers,
     row_uniforms,
 )
+
+BESIDE = 16
+"""Draws from each next-token law besides the one that the response goes on with."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,9 @@ class BaseSample:
 
     `tokens`: regular tokens, without the end token. `text`: their text, invalid UTF-8 replaced by U+FFFD. `log_p0` in
     nats, with the factor of the end event when `ended`. `ended`: False where the cap or a stop string ended the
-    response. `is_text`: whether the bytes are well-formed UTF-8, as every regulated response is.
+    response. `is_text`: whether the bytes are well-formed UTF-8, as every regulated response is. `beside`: further
+    draws from the same next-token laws, `BESIDE` for each place where a token or the end was drawn, as little-endian
+    int32, −1 for the end; what is counted on them too varies less, and costs no evaluation of the model.
     """
 
     tokens: tuple[int, ...]
@@ -32,6 +39,7 @@ class BaseSample:
     log_p0: float
     ended: bool
     is_text: bool = True
+    beside: bytes = b""
 
 
 def sample_base(
@@ -48,7 +56,7 @@ def sample_base(
 
     Random numbers belong to (seed, prompt index, sample index), so results do not depend on `batch_size` beyond
     rounding in the model's arithmetic. `progress(done, total)` is called after each batch, in responses. Raises
-    `ModelError` for counts below one.
+    `ModelError` for counts below one, and for a model that gives no probabilities.
     """
     if samples_per_prompt < 1 or max_tokens < 1 or batch_size < 1:
         raise ModelError("sampling needs at least one sample, one token and one row in a batch")
@@ -71,6 +79,9 @@ def sample_rows(
     """
     vocabulary = model.vocabulary
     uniforms = row_uniforms(seed, BASE_STREAM, keys, cap)
+    more = row_uniforms(seed, BESIDE_STREAM, keys, cap * BESIDE).reshape(len(keys), cap, BESIDE)
+    beside = np.zeros((len(keys), cap, BESIDE), dtype="<i4")
+    places = np.full(len(keys), cap, dtype=np.int64)
     session = model.session([prompts[prompt] for prompt, _ in keys])
     tokens = np.zeros((len(keys), cap), dtype=np.int64)
     lengths = np.full(len(keys), cap, dtype=np.int64)
@@ -80,17 +91,20 @@ def sample_rows(
     end = vocabulary.end_ids[:1]
     for step in range(cap):
         law = session.log_probs()
+        require_numbers(law, np.full(len(rows), step))
         collapse_end(law, vocabulary)
-        chosen, _ = draw(law.copy(), uniforms[rows, step])
+        chosen, others = _draw(law, uniforms[rows, step], more[rows, step])
+        beside[rows, step] = np.where(np.isin(others, end), -1, others)
         log_p0[rows] += law[np.arange(len(rows)), chosen]
         ended = np.isin(chosen, end)
         lengths[rows[ended]] = step
+        places[rows[ended]] = step + 1
         tokens[rows, step] = chosen
         stopped = np.zeros(len(rows), dtype=np.bool_)
         if vocabulary.stops:
             going = np.flatnonzero(~ended)
             stopped[going] = [vocabulary.stopped(tokens[rows[at], : step + 1].tolist()) for at in going]
-        lengths[rows[stopped]] = step + 1
+        lengths[rows[stopped]] = places[rows[stopped]] = step + 1
         by_itself[rows[ended]] = True
         alive = np.flatnonzero(~ended & ~stopped)
         rows, chosen = rows[alive], chosen[alive]
@@ -99,12 +113,28 @@ def sample_rows(
         if len(alive) < len(ended):
             session.select(alive)
         session.advance(chosen)
-    return [_finish(model, tokens[i, : lengths[i]], float(log_p0[i]), bool(by_itself[i])) for i in range(len(keys))]
+    return [
+        _finish(model, tokens[i, : lengths[i]], float(log_p0[i]), bool(by_itself[i]), beside[i, : places[i]].tobytes())
+        for i in range(len(keys))
+    ]
 
 
-def _finish(model: LanguageModel, tokens: IntArray, log_p0: float, ended: bool) -> BaseSample:
+def _draw(law: FloatArray, uniforms: FloatArray, more: FloatArray) -> tuple[IntArray, IntArray]:
+    """(a choice [n], further ones [n, m]) from each row of `law` [n, V], by inverse CDF of `uniforms` and `more`."""
+    chosen = np.empty(len(law), dtype=np.int64)
+    beside = np.empty(more.shape, dtype=np.int64)
+    cumulative = np.cumsum(np.exp(law - law.max(axis=1, keepdims=True)), axis=1)
+    for row, running in enumerate(cumulative):
+        # u·total can round up to total itself; one step below keeps the choice on a column with positive mass
+        below = np.nextafter(running[-1], 0.0)
+        chosen[row] = np.searchsorted(running, min(uniforms[row] * running[-1], below), side="right")
+        beside[row] = np.searchsorted(running, np.minimum(more[row] * running[-1], below), side="right")
+    return chosen, beside
+
+
+def _finish(model: LanguageModel, tokens: IntArray, log_p0: float, ended: bool, beside: bytes) -> BaseSample:
     ids = tuple(int(token) for token in tokens)
     try:
-        return BaseSample(ids, model.vocabulary.text(ids), log_p0, ended)
+        return BaseSample(ids, model.vocabulary.text(ids), log_p0, ended, beside=beside)
     except UnicodeDecodeError:
-        return BaseSample(ids, model.vocabulary.text(ids, errors="replace"), log_p0, ended, is_text=False)
+        return BaseSample(ids, model.vocabulary.text(ids, errors="replace"), log_p0, ended, False, beside)

@@ -169,7 +169,9 @@ def _reason(factors: Factors, blamed: tuple[str, ...], compiler: TwistCompiler) 
     group = factors.groups[lengths.index(None)]
     if model.vocabulary.stops:
         stops = ", ".join(f"`{stop}`" for stop in model.vocabulary.stops)
-        return f"no text that ends before {stops} and that the tokens of `{model.name}` spell obeys {names}; stop elsewhere"
+        return (
+            f"no text that the tokens of `{model.name}` spell obeys {names} before it stops at {stops}; stop elsewhere"
+        )
     lost = missing_character(compiler.automaton(group, blamed), model.vocabulary)
     fallback = "" if has_byte_fallback(model.vocabulary) else ", and its tokenizer has no byte fallback"
     if lost is None:

@@ -57,7 +57,7 @@ class MarkovLaw:
 def unconditional(vocabulary: Vocabulary, events: Events) -> FloatArray:
     """[V + 1] probability of each token, the end of text last; 0 for tokens that no response can hold."""
     seen, possible = _seen(vocabulary, events), _possible(vocabulary)
-    kinds = max(int((seen > 0).sum()), 1)
+    kinds = max(events.kinds, 1)
     return np.where(possible, (seen + kinds / possible.sum()) / (seen.sum() + kinds), 0.0)
 
 
@@ -89,9 +89,9 @@ def fit_law(
         )
     prior = _priors(automaton, by_class, float(law[-1]), events)
     seen = _seen(vocabulary, events)
-    size, kinds = float(seen.sum()), max(int((seen > 0).sum()), 1)
+    size, kinds = float(seen.sum()), max(events.kinds, 1)
     # an event leaves the unconditional law too when it is predicted from the others
-    others = (prior * (size + kinds) - 1.0) / max(size + kinds - 1.0, 1.0)
+    others = (prior * (size + kinds) - events.own) / max(size + kinds - 1.0, 1.0)
     proxy, state_smoothing = _choose(events, others, smoothing)
     entry, log_paid = _entries(automaton, blocks, chain, events)
     counted = entry >= 0
@@ -145,38 +145,42 @@ def _choose(events: Events, others: FloatArray, smoothing: float | None) -> tupl
     kinds, place = np.unique(np.stack([events.column, events.label]), axis=1, return_inverse=True)
     place = place.reshape(-1)
     count = tally(place, weights=events.count)
+    own = tally(place, weights=events.count * events.own) / count
     prior = np.zeros(len(count))
     prior[place] = others
     total = tally(kinds[0], weights=count)[kinds[0]]
-    number = int(events.count.sum())
+    number = max(round(float(events.count.sum())), 1)
     if smoothing is not None:
-        loss = -leave_one_out(count, total, prior, smoothing)
+        loss = -leave_one_out(count, total, prior, smoothing, own)
         return Proxy(events.samples, number, smoothing, inf, loss / number / log(2.0)), smoothing
-    chosen, _ = _best(count, total, prior)
-    in_state = ((count - 1.0 + chosen * prior) / (total - 1.0 + chosen))[place]
+    chosen, _ = _best(count, total, prior, own)
+    in_state = ((count - own + chosen * prior) / (total - 1.0 + chosen))[place]
     visits = np.unique(np.stack([events.column, events.stretch]), axis=1, return_inverse=True)[1].reshape(-1)
     here = tally(visits, weights=events.count)[visits]
-    position, likelihood = _best(events.count, here, in_state)
+    position, likelihood = _best(events.count, here, in_state, events.own)
     apart_is_worse = float(events.count @ np.log(in_state)) >= likelihood
     if apart_is_worse:
         position, likelihood = inf, float(events.count @ np.log(in_state))
     return Proxy(events.samples, number, chosen, position, -likelihood / number / log(2.0)), chosen
 
 
-def leave_one_out(count: FloatArray, total: FloatArray, prior: FloatArray, smoothing: float) -> float:
+def leave_one_out(
+    count: FloatArray, total: FloatArray, prior: FloatArray, smoothing: float, own: FloatArray | float = 1.0
+) -> float:
     """log likelihood in nats of all events, each predicted from the others.
 
-    [n] kinds of events: how often, how many events there are under their condition, and the prior of the kind.
+    [n] kinds of events: how often, how many events there are under their condition, the prior of the kind, and what an
+    event that has a part in the kind gives to it in the mean (1 where every event is of one kind).
     """
-    return float(count @ np.log((count - 1.0 + smoothing * prior) / (total - 1.0 + smoothing)))
+    return float(count @ np.log((count - own + smoothing * prior) / (total - 1.0 + smoothing)))
 
 
-def _best(count: FloatArray, total: FloatArray, prior: FloatArray) -> tuple[float, float]:
+def _best(count: FloatArray, total: FloatArray, prior: FloatArray, own: FloatArray) -> tuple[float, float]:
     """(the smoothing of the greatest leave-one-out likelihood, that likelihood in nats)."""
-    found = {smoothing: leave_one_out(count, total, prior, smoothing) for smoothing in _COARSE}
+    found = {smoothing: leave_one_out(count, total, prior, smoothing, own) for smoothing in _COARSE}
     best = max(found, key=found.__getitem__)
     for step in (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5):
         smoothing = max(best * 2.0**step, LEAST)
-        found[smoothing] = leave_one_out(count, total, prior, smoothing)
+        found[smoothing] = leave_one_out(count, total, prior, smoothing, own)
     best = max(found, key=found.__getitem__)
     return best, found[best]

@@ -27,7 +27,7 @@ from bylaw.runtime.models.interface import Vocabulary
 from bylaw.runtime.twist.inside import Inside
 from bylaw.runtime.twist.table import Proxy, Twist, boundary_states
 
-FORMAT = 1
+FORMAT = 2
 """Raised by every change of what a twist of the same key holds."""
 LARGEST_STORE = 1 << 30
 """Bytes of all files together."""

@@ -2,8 +2,8 @@
 
 Run: OMP_NUM_THREADS=1 python tests/bench/decoding/run_d.py > tests/bench/decoding/run_d.txt
 
---responses N     responses of each decoder on each model (default 10,000); sir and smc give every particle of positive
-                  weight, mask and qrs what they hand out
+--responses N     responses of each decoder on each model (default 10,000; a quarter under the rarer rules); sir and smc
+                  give every particle of positive weight, mask and qrs what they hand out
 --state FILE      keeps what is done, so that an interrupted run goes on where it was (chunks have seeds of their own)
 --only NAME       one model: stories260K or default
 --quick           200 responses and 2 repetitions
@@ -34,9 +34,9 @@ from bylaw.compiler.pipeline import compile_source
 from bylaw.compiler.program import RewardProgram
 from bylaw.compiler.specialise import specialise
 from bylaw.runtime.audit.statistics import exact_upper
-from bylaw.runtime.decoders.interface import Decoder, DecodeTask
+from bylaw.runtime.decoders.interface import Decoder, DecodeTask, effective_size
 from bylaw.runtime.decoders.mask import Mask
-from bylaw.runtime.decoders.pilot import pilot_of
+from bylaw.runtime.decoders.pilot import least_bound, pilot_of, quality
 from bylaw.runtime.decoders.qrs import Qrs
 from bylaw.runtime.decoders.sir import Sir
 from bylaw.runtime.decoders.smc import Smc
@@ -50,16 +50,22 @@ from bylaw.spec.trace import Message, Trace
 
 ROOT = Path(__file__).parents[3]
 STORIES = ROOT.parent / "shared" / "data" / "models" / "stories260K"
-BATCH, TARGET, BASE, PILOT = 32, 0.05, 64, 16
+BATCH, TARGET, BASE, PILOT = 32, 0.05, 64, 32
 STORY_RULES = """policy bench.stories version "1"
 levels root > user
 lexicon frightening = ["dead", "die", "died", "kill", "killed", "gun", "knife", "blood", "monster"]
 rule gentle at root { must not mention any of frightening }
-rule a_friend at root { must mention any of ["friend", "friends"] }
 rule not_sad at root { must not mention "sad" }
+rule calm at root { must not contain "!" }
+rule others at root { must not mention any of ["Lily", "Tim", "Tom"] }
 rule short at root { must have at most 90 words }
+"""
+HARDER_STORY_RULES = (
+    STORY_RULES
+    + """rule a_friend at root { must mention any of ["friend", "friends"] }
 rule finished at root { must end with "." }
 """
+)
 SUPPORT_RULES = """policy bench.support version "1"
 levels root > user
 rule no_cards at root { must not contain /[0-9]{4}([ -]?[0-9]{4}){3}/ }
@@ -82,10 +88,11 @@ class Setting:
     traces: list[Trace]
     tasks: list[DecodeTask]
     cap: int
+    rare: bool
 
 
-def setting(name: str, path: Path, rules: str, prompts: Path, count: int, cap: int) -> Setting:
-    """Loads the model, draws base samples and builds the twists."""
+def setting(name: str, path: Path, rules: str, prompts: Path, count: int, cap: int, *, rare: bool = False) -> Setting:
+    """Loads the model, draws base samples and builds the twists. `rare`: qrs would take hours for 10,000 responses."""
     program = compile_source(Source(f"{name}.bylaw", rules)).require()
     model = load_model(path)
     lines = [json.loads(line) for line in prompts.read_text(encoding="utf-8").splitlines()[:count]]
@@ -109,7 +116,7 @@ def setting(name: str, path: Path, rules: str, prompts: Path, count: int, cap: i
     ]
     base = sample_base(model, [plan.tokens for plan in plans], BASE, cap, seed=0)
     tasks = decode_tasks(plans, base, model, {}, cap, compiler=TwistCompiler(model, cap))
-    return Setting(name, path, program, model, traces, tasks, cap)
+    return Setting(name, path, program, model, traces, tasks, cap, rare)
 
 
 def violations(found: Setting, prompt: int, text: str) -> list[str]:
@@ -122,7 +129,16 @@ def violations(found: Setting, prompt: int, text: str) -> list[str]:
 def decoders(found: Setting) -> dict[str, Decoder]:
     """Each gives about 128 responses in a call, over all prompts."""
     each = max(2, 128 // len(found.tasks))
-    return {"mask": Mask(each), "qrs": Qrs(responses=each), "sir": Sir(each), "smc": Smc(each)}
+    every: dict[str, Decoder] = {
+        "mask": Mask(each, batch_size=128),
+        "sir": Sir(each, batch_size=128),
+        "smc": Smc(each, batch_size=128),
+    }
+    if found.rare:
+        return every
+    first = Sir(PILOT, batch_size=128).decode(found.model, found.tasks, max_tokens=found.cap, seed=6)
+    pilot = pilot_of(first, found.tasks, found.cap)
+    return {**every, "qrs": Qrs(responses=each, pilot=pilot, total_variation=TARGET, batch_size=128)}
 
 
 def count_violations(found: Setting, wanted: int, state: dict[str, Any], keep: Callable[[], None]) -> list[str]:
@@ -147,7 +163,7 @@ def count_violations(found: Setting, wanted: int, state: dict[str, Any], keep: C
             print(f"{found.name} {name}: {own['responses']} of {wanted}", file=sys.stderr, flush=True)
         upper = exact_upper(own["broken"], own["responses"])
         lines.append(
-            f"{found.name:<14}{name:<6}{own['responses']:>8} responses{own['broken']:>6} violations "
+            f"{found.name:<16}{name:<6}{own['responses']:>8} responses{own['broken']:>6} violations "
             f"(at most {upper:.1e} with 95 % confidence){1000 * own['s'] / own['responses']:>9.1f} ms a response"
             + (f"  {own['which']}" if own["broken"] else "")
         )
@@ -187,15 +203,15 @@ class Plain:
 def times(found: Setting, repeats: int) -> list[str]:
     """Seconds of `BATCH` responses to one prompt: plain generate, mask, qrs at a TV of 0.05; medians of ratios."""
     plain, task = Plain(found.path), found.tasks[0]
-    pilot = pilot_of(Sir(PILOT * 16).decode(found.model, [task], max_tokens=found.cap, seed=5), [task], found.cap)
-    quality: list[str] = []
+    pilot = pilot_of(Sir(PILOT * 8).decode(found.model, [task], max_tokens=found.cap, seed=5), [task], found.cap)
+    quality_lines: list[str] = []
 
     def decode(decoder: Decoder, seed: int) -> int:
         results = decoder.decode(found.model, [task], max_tokens=found.cap, seed=seed)
         told = results[0].diagnostics
         if told.acceptance is not None:
             distance = told.total_variation
-            quality.append(
+            quality_lines.append(
                 f"acceptance {told.acceptance.value:.3f}, estimated TV "
                 + (
                     "not known"
@@ -203,13 +219,21 @@ def times(found: Setting, repeats: int) -> list[str]:
                     else f"{distance.value:.3f} [{distance.low:.3f}, {distance.high:.3f}]"
                 )
             )
-        return sum(len(sample.tokens) + 1 for sample in results[0].responses)
+        return sum(min(len(sample.tokens) + 1, found.cap) for sample in results[0].responses)
 
     ways: dict[str, Callable[[int], int]] = {
         "generate": lambda seed: plain.generate(task.prompt, BATCH, found.cap, seed),
         "mask": lambda seed: decode(Mask(BATCH, batch_size=BATCH), seed),
         "qrs": lambda seed: decode(Qrs(responses=BATCH, pilot=pilot, total_variation=TARGET, batch_size=BATCH), seed),
     }
+    if found.rare:
+        del ways["qrs"]
+        told = quality(pilot, least_bound(pilot, TARGET))
+        size = effective_size([weight for weight in pilot.log_weights if np.isfinite(weight)])
+        quality_lines.append(
+            f"effective size of {len(pilot.log_weights)} proposals {size:.1f}, acceptance at TV {TARGET} "
+            f"{told.acceptance.value:.3f}: too low to be timed"
+        )
     spent: dict[str, list[float]] = {name: [] for name in ways}
     tokens: dict[str, list[int]] = {name: [] for name in ways}
     for repeat in range(repeats + 1):
@@ -221,7 +245,7 @@ def times(found: Setting, repeats: int) -> list[str]:
                 tokens[name].append(made)
         print(f"{found.name}: times, repetition {repeat} of {repeats}", file=sys.stderr, flush=True)
     lines = [f"{found.name}: batch {BATCH}, at most {found.cap} tokens, {repeats} repetitions in turns, one thread"]
-    for name, limit in (("generate", 1.0), ("mask", 1.5), ("qrs", 4.0)):
+    for name, limit in [each for each in (("generate", 1.0), ("mask", 1.5), ("qrs", 4.0)) if each[0] in ways]:
         ratios = np.array(spent[name]) / np.array(spent["generate"])
         verdict = "" if name == "generate" else f"  at most {limit} x {_holds(float(np.median(ratios)) <= limit)}"
         lines.append(
@@ -230,7 +254,7 @@ def times(found: Setting, repeats: int) -> list[str]:
             f"{np.mean(tokens[name]) / BATCH:>8.1f} tokens a response   x {np.median(ratios):.2f} "
             f"[{ratios.min():.2f}, {ratios.max():.2f}]{verdict}"
         )
-    return [*lines, f"  qrs: {quality[-1]}"] if quality else lines
+    return [*lines, f"  qrs: {quality_lines[-1]}"]
 
 
 def _holds(is_so: bool) -> str:
@@ -243,7 +267,8 @@ def chosen(only: str | None) -> tuple[list[Callable[[], Setting]], list[str]]:
     if only != "default":
         if STORIES.is_dir():
             prompts = examples / "childrens_story" / "prompts.jsonl"
-            ways.append(lambda: setting("stories260K", STORIES, STORY_RULES, prompts, 5, 96))
+            ways.append(lambda: setting("stories260K", STORIES, STORY_RULES, prompts, 5, 64))
+            ways.append(lambda: setting("stories, rarer", STORIES, HARDER_STORY_RULES, prompts, 5, 64, rare=True))
         else:
             skipped.append("stories260K is skipped: its weights are not beside this checkout")
     if only != "stories260K":
@@ -283,7 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = way()
         print(base_rate(found))
         print("\n".join(times(found, repeats)) + "\n", flush=True)
-        print("\n".join(count_violations(found, wanted, state, keep)) + "\n", flush=True)
+        print("\n".join(count_violations(found, wanted // 4 if found.rare else wanted, state, keep)) + "\n", flush=True)
 
 
 if __name__ == "__main__":
