@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from bylaw.compiler.automata.counts import Valued
+from bylaw.compiler.automata.counts import Valued, remembering
 from bylaw.compiler.automata.merging import Tables, have_a_text, merge, plus
 from bylaw.compiler.automata.partition import StateLimit
 from bylaw.compiler.evaluate import NEGATIVE_INFINITY, evaluate_term
@@ -21,6 +21,8 @@ SOFT_STATES = 1_500
 SMALL_STATES = 1_000
 """Up to here hard rules and soft terms are one automaton too: the look-ahead of two takes what each of them will ask
 for as independent, and is the worse for it (tests/bench/decoding)."""
+MEMORY_STATES = 128
+"""Up to here an automaton of all rules also remembers the last character: what a model says next depends on it."""
 JOINT_STATES = 20_000
 """So many combinations of states are looked at to find a text that obeys hard rules of several automata."""
 
@@ -131,15 +133,27 @@ def factorise(terms: Sequence[RewardTerm], memory: FactorMemory | None = None) -
         forbidding, weighing = _together(forbidding[0], weighing)
         if forbidding[0] is not memory.hard[key][0][0]:
             valued = (forbidding[0][1].valued(),)
+    if len(valued) + len(weighing) == 1:
+        valued = (_remembering(*valued, *(tables.valued() for _, tables in weighing)),)
+        weighing_valued: tuple[Valued, ...] = ()
+    else:
+        weighing_valued = tuple(tables.valued() for _, tables in weighing)
     places = {term.id: place for place, term in enumerate(terms)}
     return Factors(
-        (*valued, *(tables.valued() for _, tables in weighing)),
+        (*valued, *weighing_valued),
         tuple(residual),
         tuple(tuple(sorted(set(names), key=places.__getitem__)) for names, _ in (*forbidding, *weighing)),
         len(forbidding),
         joint,
         len(forbidding) > 1 and not all(tables.may_always_end for _, tables in forbidding),
     )
+
+
+def _remembering(valued: Valued) -> Valued:
+    try:
+        return remembering(valued, MEMORY_STATES)
+    except StateLimit:
+        return valued
 
 
 def _together(hard: tuple[tuple[str, ...], Tables], soft: Merged) -> tuple[Merged, Merged]:

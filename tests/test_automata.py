@@ -35,6 +35,7 @@ from bylaw.compiler.automata.counts import (
     indicator,
     linear,
     minimise,
+    remembering,
     saturating,
     scale,
     support,
@@ -440,3 +441,26 @@ def test_checking_needs_no_numpy():
     modules = "alphabet, algebra, build, counts, dfa, many, nfa, partition"
     code = f"import sys; from bylaw.compiler.automata import {modules}; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_automaton_that_remembers_the_last_character_has_the_same_values() -> None:
+    rule = add(
+        [
+            support(language(parse_pattern("ab"), "search").complement()),
+            scale(indicator(language(parse_pattern("c"), "search")), -0.5),
+        ]
+    )
+    wide = remembering(rule)
+    maker = random.Random(2)
+    reached: dict[int, set[str]] = {}
+    for _ in range(2000):
+        text = "".join(maker.choice("abcx") for _ in range(maker.randrange(8)))
+        assert wide.value(text) == rule.value(text)
+        state = wide.start
+        for label in wide.alphabet.indices(text):
+            state = wide.delta[state][label]
+        if state != wide.dead:
+            reached.setdefault(state, set()).add(text[-1:])
+    assert max(map(len, reached.values())) == 1
+    with pytest.raises(StateLimit):
+        remembering(rule, 3)

@@ -225,6 +225,29 @@ def trim(valued: Valued) -> Valued:
     return Valued(valued.alphabet, tuple(delta), 0, tuple(increments), tuple(final), numbers.get(None))
 
 
+def remembering(valued: Valued, limit: int = DEFAULT_LIMIT) -> Valued:
+    """The same values with states that also know the class of the last character (there is none at the start).
+
+    More states than it takes; whoever counts what follows a state then knows more about it. Raises StateLimit past
+    `limit` states.
+    """
+    start: tuple[int, int | None] = (valued.start, None)
+
+    def step(place: tuple[int, int | None], label: int) -> tuple[int, int | None]:
+        target = valued.delta[place[0]][label]
+        return target, None if target == valued.dead else label
+
+    order, delta = explore(start, step, valued.alphabet.size, limit)
+    return Valued(
+        valued.alphabet,
+        delta,
+        0,
+        tuple(valued.increments[state] for state, _ in order),
+        tuple(valued.final[state] for state, _ in order),
+        next((number for number, (state, _) in enumerate(order) if state == valued.dead), None),
+    )
+
+
 def minimise(valued: Valued) -> Valued:
     """The trimmed automaton with states merged whose finals, increments and successors are equal."""
     whole = trim(valued)
