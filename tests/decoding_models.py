@@ -15,7 +15,7 @@ from bylaw.compiler.automata.tokens import TokenAutomaton
 from bylaw.runtime.decoders.interface import DecodeTask, PromptLaw
 from bylaw.runtime.decoders.sir import proposal_log_prob
 from bylaw.runtime.models import BaseSample, Vocabulary, sample_base
-from bylaw.runtime.models.interface import FloatArray, IntArray, LanguageModel
+from bylaw.runtime.models.interface import FloatArray, IntArray, LanguageModel, OutOfMemory
 from bylaw.runtime.twist import Twist, build_twist
 from bylaw.spec.pattern import parse_pattern
 from tinymodels import TabularModel, Tokens
@@ -27,26 +27,40 @@ REPLICATES = 199
 class TinySession:
     """Prefixes in plain lists: the reference that caches are compared with. Prompts are one token, which is ignored."""
 
-    def __init__(self, model: TabularModel, prompts: Sequence[Tokens]) -> None:
-        self.model = model
+    def __init__(self, tiny: Tiny, prompts: Sequence[Tokens]) -> None:
+        self.tiny = tiny
         self.prefixes: list[Tokens] = [tuple(prompt[1:]) for prompt in prompts]
+        self._fit(self.prefixes)
+
+    def _fit(self, prefixes: list[Tokens]) -> None:
+        if self.tiny.room is not None and len(prefixes) > self.tiny.room:
+            raise OutOfMemory(f"{len(prefixes)} rows do not fit")
+        self.prefixes = prefixes
 
     def log_probs(self) -> FloatArray:
-        return self.model.next_log_probs(self.prefixes).copy()
+        law = self.tiny.model.next_log_probs(self.prefixes).copy()
+        if self.tiny.broken_after is not None and len(self.prefixes[0]) >= self.tiny.broken_after:
+            law[:] = np.nan
+        return law
 
     def advance(self, tokens: IntArray) -> None:
-        self.prefixes = [(*prefix, int(token)) for prefix, token in zip(self.prefixes, tokens, strict=True)]
+        self._fit([(*prefix, int(token)) for prefix, token in zip(self.prefixes, tokens, strict=True)])
 
     def select(self, indices: IntArray) -> None:
-        self.prefixes = [self.prefixes[i] for i in indices]
+        self._fit([self.prefixes[i] for i in indices])
 
 
 @dataclass(frozen=True)
 class Tiny:
-    """A tabular model as a `LanguageModel`; the spelling of its tokens can be replaced."""
+    """A tabular model as a `LanguageModel`; the spelling of its tokens can be replaced.
+
+    With `room` larger batches do not fit into memory; `broken_after` so many tokens its laws are not numbers.
+    """
 
     model: TabularModel
     spelling: tuple[bytes, ...] = (b"a", b"b", b"1", b" ", b".")
+    room: int | None = None
+    broken_after: int | None = None
 
     name = "tiny"
     digest = "tiny"
@@ -59,7 +73,7 @@ class Tiny:
         return (self.model.eos_id,)
 
     def session(self, prompts: Sequence[tuple[int, ...]]) -> TinySession:
-        return TinySession(self.model, prompts)
+        return TinySession(self, prompts)
 
 
 def hard(pattern: str, *, absent: bool = False) -> Valued:

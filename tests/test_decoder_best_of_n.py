@@ -150,6 +150,11 @@ def test_rejection_is_exact_above_the_largest_reward(exact: Exact) -> None:
     truth = 0.5 * np.abs(kept / kept.sum() - target).sum()
     assert low.diagnostics.total_variation is not None
     assert 0 < low.diagnostics.total_variation.low <= truth <= low.diagnostics.total_variation.high
+    # the share that is accepted, by evenly spread uniforms
+    evenly = (np.arange(1001) + 0.5) / 1000
+    for value, share in ((0.9, 1.0), (0.4, math.exp(-0.5)), (-2.1, math.exp(-3)), (1.5, 1.0)):
+        taken = pick(np.full(1000, value), 1000, "reject", evenly % 1, 0.9)
+        assert abs(len(taken) - 1000 * share) <= 1
     [short] = BestOfN(12, "reject", log_beta=9.0).decode(exact.tiny, [exact.task], max_tokens=CAP, seed=6)
     assert not short.responses or any("resampled" in remark for remark in short.diagnostics.remarks)
 
@@ -199,6 +204,20 @@ def test_nothing_legal_is_said_with_its_bound(exact: Exact) -> None:
     [cut] = BestOfN(8).decode(exact.tiny, [exact.task], max_tokens=CAP, seed=0, limits=Limits(passes=3))
     assert cut.diagnostics.stopped == "passes"
     assert cut.diagnostics.passes <= 3
+
+
+def test_what_a_limit_left_tells_no_distance(exact: Exact) -> None:
+    """The samples that were finished are the short ones."""
+    for how in ("best", "soft", "reject"):
+        decoder = BestOfN(64, pick=how, batch_size=16)  # type: ignore[arg-type]
+        [whole] = decoder.decode(exact.tiny, [exact.task], max_tokens=CAP, seed=1)
+        limits = Limits(passes=whole.diagnostics.passes - 1)
+        [cut] = decoder.decode(exact.tiny, [exact.task], max_tokens=CAP, seed=1, limits=limits)
+        assert cut.diagnostics.stopped == "passes"
+        assert cut.responses
+        assert (cut.diagnostics.total_variation, cut.diagnostics.divergence) == (None, None)
+        [remark] = cut.diagnostics.remarks
+        assert "short responses are favoured" in remark
 
 
 def test_ties_are_broken_evenly() -> None:

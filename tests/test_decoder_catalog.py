@@ -14,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from decoding_models import CAP, Exact, enumerated, hard, reward
+from decoding_models import CAP, Exact, counting, enumerated, hard, reward, twists_for
 
 import bylaw.runtime.decoders
+from bylaw.compiler.automata.counts import add
 from bylaw.compiler.automata.tokens import TokenAutomaton
 from bylaw.runtime.decoders.choose import decoder_named, decoder_names, decoder_options, sir_or_smc
-from bylaw.runtime.decoders.interface import DecodeError, Decoder, DecodeTask, PromptLaw
+from bylaw.runtime.decoders.interface import DecodeError, Decoder, DecodeResult, DecodeTask, PromptLaw
+from bylaw.runtime.models.interface import LanguageModel
 from bylaw.runtime.models.metering import Limits
 from bylaw.runtime.twist import uniform_twist
 
@@ -81,6 +83,51 @@ def test_budgets_are_never_exceeded(exact: Exact, name: str, passes: int) -> Non
         assert all(math.isfinite(reward(text)) for text in texts)
     if passes == 0:
         assert all(result.diagnostics.stopped == "passes" and not result.responses for result in results)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_neither_batches_nor_memory_nor_other_laws_change_a_result(exact: Exact, name: str) -> None:
+    """Tasks of three laws, in batches of all and of one; with memory for 16 rows, which is less than there are."""
+    paid = replace(exact.task, law=replace(exact.law, residual=lambda text: 0.2 * len(text)))
+    group = (add([hard("b"), counting("a", 0.5)]),)
+    other = DecodeTask((5,), PromptLaw(group), twists_for(exact.tiny, group, CAP, []))
+    tasks = [exact.task, paid, other] * 2
+    decoder = made(name, exact)
+    assert decoder.decode(exact.tiny, [], max_tokens=CAP, seed=5) == []
+
+    def decode(decoder: Decoder, model: LanguageModel) -> list[DecodeResult]:
+        found = decoder.decode(model, tasks, max_tokens=CAP, seed=5)
+        return [replace(result, diagnostics=replace(result.diagnostics, passes=0)) for result in found]
+
+    whole = decode(decoder, exact.tiny)
+    assert len(whole) == len(tasks)
+    for task, result in zip(tasks, whole, strict=True):
+        assert all(s.log_reward == pytest.approx(task.law.log_reward(s.text), abs=1e-9) for s in result.samples)
+    assert decode(replace(decoder, batch_size=1), exact.tiny) == whole  # type: ignore[type-var]
+    assert decode(decoder, replace(exact.tiny, room=16)) == whole
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_budget_took_away_is_told(exact: Exact, name: str) -> None:
+    """Each result is the whole one, or says that it was stopped; it holds a response, or a text in its place."""
+    other = replace(exact.task, law=replace(exact.law, residual=lambda text: 0.2 * len(text)))
+    decode = partial(made(name, exact).decode, exact.tiny, [exact.task, other, exact.task], max_tokens=CAP, seed=3)
+    whole = decode()
+    stopped = 0
+    for passes in np.linspace(0, whole[0].diagnostics.passes, 12, dtype=int):
+        results = decode(limits=Limits(passes=int(passes)))
+        for result, free in zip(results, whole, strict=True):
+            told = result.diagnostics
+            assert told.passes <= passes
+            if told.stopped is None:
+                assert result.samples == free.samples
+                assert result.responses == free.responses
+            else:
+                stopped += 1
+                assert told.remarks
+                assert result.responses or result.rescued is not None
+            assert result.rescued is None or not result.samples
+    assert stopped > 3
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -154,5 +201,10 @@ def test_sir_or_smc_is_chosen_by_the_larger_log_z(exact: Exact) -> None:
         sir_or_smc(exact.tiny, [exact.task], max_tokens=CAP, seed=1, runs=1)
     with pytest.raises(DecodeError, match="a limit ended the pilot"):
         sir_or_smc(exact.tiny, [exact.task], max_tokens=CAP, seed=1, limits=Limits(passes=5))
+    # most estimates are zero here: they count as 30 nats below the lowest other one, not as infinitely little
+    rare = replace(exact.task, law=replace(exact.law, residual=lambda text: 0.0 if text == "1." else -math.inf))
+    seldom = sir_or_smc(exact.tiny, [rare], max_tokens=CAP, seed=1, particles=2, runs=30)
+    assert abs(seldom.advantage_of_smc.value) <= 31
+    assert math.isfinite(seldom.advantage_of_smc.high)
     again = sir_or_smc(exact.tiny, [replace(exact.task)] * 2, max_tokens=CAP, seed=1, particles=8, runs=4)
     assert again.decoder.name in ("sir", "smc")

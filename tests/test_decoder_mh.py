@@ -9,12 +9,11 @@ change of the code and no bad luck.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from decoding_models import REPLICATES, Tiny, TinySession, counting, hard, stopping, twists_for
+from decoding_models import REPLICATES, Tiny, counting, hard, stopping, twists_for
 
 from bylaw.compiler.automata.counts import add
 from bylaw.runtime.decoders._chains import acceptance, autocorrelation_time
@@ -22,7 +21,7 @@ from bylaw.runtime.decoders.interface import DecodeError, DecodeTask, Diagnostic
 from bylaw.runtime.decoders.mh import Mh
 from bylaw.runtime.decoders.sir import proposal_log_prob
 from bylaw.runtime.models import sample_base
-from bylaw.runtime.models.interface import FloatArray, IntArray, OutOfMemory
+from bylaw.runtime.models.interface import FloatArray, IntArray
 from bylaw.runtime.models.metering import Limits
 from bylaw.runtime.models.stopping import StoppingModel
 from tinymodels import TabularModel, Tokens
@@ -260,14 +259,16 @@ def test_limits_return_the_states_that_were_reached(chain: Chain) -> None:
     decoder = Mh(30, chains=2, burn_in=5, particles=4)
     free = decoder.decode(chain.tiny, [chain.task] * 2, max_tokens=CAP, seed=1)
     passes = free[0].diagnostics.passes
-    cut = decoder.decode(chain.tiny, [chain.task] * 2, max_tokens=CAP, seed=1, limits=Limits(passes=passes // 2))
-    for early, late in zip(cut, free, strict=True):
-        kept = len(early.samples) // 2
-        assert 0 < kept < 25
-        assert early.samples == (*late.samples[:kept], *late.samples[25 : 25 + kept])
-        assert early.diagnostics.stopped == "passes"
-        assert early.diagnostics.passes <= passes // 2
-        assert f"{5 + kept} of 30 steps were made" in early.diagnostics.remarks[0]
+    for budget in range(passes // 2, passes // 2 + 12):
+        limits = Limits(passes=budget)
+        cut = decoder.decode(chain.tiny, [chain.task] * 2, max_tokens=CAP, seed=1, limits=limits)
+        for early, late in zip(cut, free, strict=True):
+            kept = len(early.samples) // 2
+            assert 0 < kept < 25
+            assert early.samples == (*late.samples[:kept], *late.samples[25 : 25 + kept])
+            assert early.diagnostics.stopped == "passes"
+            assert early.diagnostics.passes <= budget
+            assert f"{5 + kept} of 30 steps were made" in early.diagnostics.remarks[0]
     burning = decoder.decode(chain.tiny, [chain.task], max_tokens=CAP, seed=1, limits=Limits(passes=30))[0]
     assert len(burning.responses) == 2
     assert "before the end of the burn-in" in burning.diagnostics.remarks[0]
@@ -279,34 +280,11 @@ def test_limits_return_the_states_that_were_reached(chain: Chain) -> None:
     assert plain.law.log_reward(nothing.rescued) > -math.inf
 
 
-@dataclass(frozen=True)
-class Small(Tiny):
-    """A model with memory for `rows` sequences."""
-
-    rows: int = 1
-
-    def session(self, prompts: Sequence[tuple[int, ...]]) -> TinySession:
-        if len(prompts) > self.rows:
-            raise OutOfMemory("no memory")
-        return SmallSession(self, prompts)
-
-
-class SmallSession(TinySession):
-    def __init__(self, small: Small, prompts: Sequence[Tokens]) -> None:
-        super().__init__(small.model, prompts)
-        self.most = small.rows
-
-    def advance(self, tokens: IntArray) -> None:
-        super().advance(tokens)
-        if len(tokens) > self.most:
-            raise OutOfMemory("no memory")
-
-
 def test_rows_are_divided_until_they_fit(chain: Chain) -> None:
     decoder = Mh(6, chains=8, burn_in=2, particles=4)
     free = decoder.decode(chain.tiny, [chain.task], max_tokens=CAP, seed=1)
     assert isinstance(chain.tiny, Tiny)
-    small = decoder.decode(Small(chain.tiny.model, rows=3), [chain.task], max_tokens=CAP, seed=1)
+    small = decoder.decode(replace(chain.tiny, room=3), [chain.task], max_tokens=CAP, seed=1)
     assert [replace(r, diagnostics=Diagnostics()) for r in small] == [
         replace(r, diagnostics=Diagnostics()) for r in free
     ]

@@ -37,9 +37,11 @@ def next_draw(exact: Exact) -> NextDraw:
     return NextDraw(table(exact), exact.task)
 
 
-def grown(model: TableModel, task: DecodeTask, trie: Trie, first: int, count: int, together: int = 8) -> list[Draw]:
+def grown(
+    model: TableModel, task: DecodeTask, trie: Trie, first: int, count: int, together: int = 8, batch_size: int = 64
+) -> list[Draw]:
     """What `count` more draws of a trie come to, the first of them being number `first`."""
-    growing, found = Growing(model, [task], [trie], CAP, 64, greedy=False), []
+    growing, found = Growing(model, [task], [trie], CAP, batch_size, greedy=False), []
     for begin in range(first, first + count, together):
         keys = [(0, number) for number in range(begin, begin + together)]
         uniforms = row_uniforms(0, PARTICLE_STREAM, keys, CAP)
@@ -117,6 +119,38 @@ def test_distinct_responses_differ_and_their_weights_have_the_mean_z(exact: Exac
     assert abs(sums.mean() - wanted) < 4 * sums.std(ddof=1) / math.sqrt(len(sums))
 
 
+def test_weights_without_replacement_are_those_of_the_definition() -> None:
+    """q_k is the chance of draw k given that it differs from all before it, and log Ẑ the log mean of the Z_k."""
+    task, model, cap = without_dead_ends()
+    decoder = Tree(6, mode="distinct", together=6)
+    [result] = decoder.decode(model, [task], max_tokens=cap, seed=1)
+    [alone] = Sir(6).decode(model, [task], max_tokens=cap, seed=1)  # the first round, as independent draws
+    assert [sample.tokens for sample in result.samples] == [sample.tokens for sample in alone.samples]
+    q = np.exp([sample.log_q for sample in alone.samples])
+    left = 1 - np.concatenate([[0.0], np.cumsum(q)[:-1]])
+    assert [sample.log_q for sample in result.samples] == pytest.approx(list(np.log(q / left)), abs=1e-9)
+    [result] = replace(decoder, draws=9).decode(model, [task], max_tokens=cap, seed=1)
+    mass = np.exp([sample.log_p0 + sample.log_reward for sample in result.samples])
+    each = np.cumsum(mass) - mass + mass / np.exp([sample.log_q for sample in result.samples])
+    assert len(mass) == 9
+    assert result.log_z_estimate == pytest.approx(np.log(each.mean()), abs=1e-9)
+
+
+def test_what_a_node_does_not_keep_is_drawn_by_its_law(exact: Exact, next_draw: NextDraw) -> None:
+    """Evenly spread uniforms give each first token its share, to within two draws."""
+    model, trie, count = table(exact), Trie(1), 1000
+    grown(model, exact.task, trie, 0, 8)
+    root, law = trie.nodes[0], np.exp(next_draw.scores[0][0] + trie.shift - trie.nodes[0].total)
+    law[root.tokens] = np.exp(trie.masses(root)[:-1] - root.total)
+    assert 0 < len(root.tokens) < 5
+    uniforms = np.random.default_rng(0).random((count, CAP))
+    uniforms[:, 0] = (np.arange(count) + 0.5) / count
+    draws = [Draw(0, number, row) for number, row in enumerate(uniforms, 8)]
+    done, _ = Growing(model, [exact.task], [trie], CAP, count, greedy=False).round(draws, by_mass)
+    found = np.bincount([draw.tokens[0] if draw.tokens else 5 for draw in done], minlength=6)
+    assert np.abs(found - count * law).max() <= 2
+
+
 @pytest.mark.parametrize("kept", [256, 2])
 def test_when_everything_was_drawn_z_is_exact(exact: Exact, kept: int) -> None:
     model = table(exact)
@@ -134,15 +168,22 @@ def test_when_everything_was_drawn_z_is_exact(exact: Exact, kept: int) -> None:
     assert (again == 0) == (kept == 256)  # what a node has forgotten must be asked for again
 
 
-def test_the_weights_are_z_once_everything_was_visited() -> None:
+def without_dead_ends() -> tuple[DecodeTask, TableModel, int]:
+    """One group, so that every path can be finished; with the cap on tokens."""
     tiny, cap = Tiny(TabularModel(seed=2, spread=0.5)), 5
     groups = (add([hard("1b1b"), counting("a", 0.7)]),)
     task = DecodeTask((5,), PromptLaw(groups), twists_for(tiny, groups, cap, []))
+    return task, TableModel(base_rows(tiny), tiny.vocabulary), cap
+
+
+def test_the_weights_are_z_once_everything_was_visited() -> None:
+    task, model, cap = without_dead_ends()
+    tiny = Tiny(TabularModel(seed=2, spread=0.5))
     responses, log_p0 = enumerate_model(tiny.model, cap)
     texts = [tiny.vocabulary.text(tokens) for tokens in responses]
     values = [p + 0.7 * text.count("a") for p, text in zip(log_p0, texts, strict=True) if "1b1b" in text]
     log_z = float(np.logaddexp.reduce(values))
-    [result] = Tree(400).decode(TableModel(base_rows(tiny), tiny.vocabulary), [task], max_tokens=cap, seed=1)
+    [result] = Tree(400).decode(model, [task], max_tokens=cap, seed=1)
     weights = [sample.log_weight for sample in result.samples]
     assert np.std(weights[:8]) > 0.1
     assert len({sample.tokens for sample in result.samples}) == len(values)
@@ -163,6 +204,13 @@ def test_learned_scales_are_found(exact: Exact) -> None:
     static, adapted = distance(far.law(Trie(256)), target), distance(far.law(trie), target)
     print(f"TV with a residual reward: {static:.3f} -> {adapted:.3f} after 64 draws")
     assert adapted < 0.75 * static
+    # what a node does not keep is on the learned scale too, and what a batch learns is not for those of its round
+    small = Trie(2)
+    grown(model, task, small, 0, 64)
+    assert abs(small.shift) > 1
+    law_now, index = far.law(small), {tokens: at for at, tokens in enumerate(exact.responses)}
+    finished = [draw for draw in grown(model, task, small, 64, 64, 64, batch_size=3) if draw.state == "finished"]
+    assert [draw.log_q for draw in finished] == pytest.approx([law_now[index[draw.tokens]] for draw in finished])
     _, texts, values = shorter(exact)
     [every] = Tree(2000, mode="distinct", together=100).decode(model, [task], max_tokens=CAP - 1, seed=1)
     log_z = np.logaddexp.reduce(values + [law.beyond_groups(text) for text in texts])
@@ -291,6 +339,11 @@ def test_equal_arguments_give_equal_results_whatever_the_batches(exact: Exact) -
     assert [result.samples for result in halved] == [result.samples for result in one]
     other = replace(decoder, batch_size=5).decode(table(exact), tasks, max_tokens=CAP, seed=1)
     assert [result.responses for result in other] == [result.responses for result in one]
+    for mode in ("distinct", "greedy", "search"):
+        again = replace(decoder, mode=mode, exploration=0.3)
+        whole = again.decode(table(exact), tasks, max_tokens=CAP, seed=1)
+        halved = again.decode(table(exact, room=2), tasks, max_tokens=CAP, seed=1)
+        assert [result.samples for result in halved] == [result.samples for result in whole]
 
 
 @pytest.mark.parametrize("mode", ["sampling", "distinct", "greedy", "search"])

@@ -177,6 +177,12 @@ def test_cut_texts_are_known_and_missing_choices_asked_for(server: Server) -> No
     assert [request["seed"] for request in server.requests] == [0, 1]
 
 
+def test_more_choices_than_asked_are_left_out(server: Server) -> None:
+    server.answers = [lambda body: (200, {}, completion(*[(f"text {i}", "stop") for i in range(5)]))]
+    found = endpoint(server).sample(MESSAGES, 3)
+    assert [text.text for text in found.texts] == ["text 0", "text 1", "text 2"]
+
+
 def test_partial_failures_are_told(server: Server) -> None:
     server.answers = [as_asked, lambda _: (400, {}, b"quota")]
     found = endpoint(server, per_request=2, requests_at_once=1).sample(MESSAGES, 6, seed=0)

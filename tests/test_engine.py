@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import pytest
+from decoding_models import CAP, Tiny, TinySession
 
 from bylaw.compiler.automata.build import language
 from bylaw.compiler.automata.counts import Valued, add, indicator, scale, support
@@ -18,65 +19,16 @@ from bylaw.runtime.decoders.interface import Decoder, DecodeResult, DecodeTask, 
 from bylaw.runtime.decoders.mask import Mask
 from bylaw.runtime.decoders.sir import Sir
 from bylaw.runtime.decoders.weights import rescue
-from bylaw.runtime.models import Vocabulary
-from bylaw.runtime.models.interface import FloatArray, IntArray, ModelError, OutOfMemory
+from bylaw.runtime.models import Vocabulary, sample_base
+from bylaw.runtime.models.interface import FloatArray, ModelError, OutOfMemory
 from bylaw.runtime.models.metering import Limits, Meter
+from bylaw.runtime.models.prefix_cache import PrefixCache
+from bylaw.runtime.models.stopping import StoppingModel
 from bylaw.runtime.twist import uniform_twist
 from bylaw.spec.pattern import parse_pattern
 from tinymodels import TabularModel, Tokens
 
-CAP = 6
-
-
-@dataclass(eq=False)
-class Session:
-    model: Tiny
-    prefixes: list[Tokens]
-
-    def log_probs(self) -> FloatArray:
-        law = self.model.table.next_log_probs(self.prefixes).copy()
-        if self.model.broken_after is not None and len(self.prefixes[0]) >= self.model.broken_after:
-            law[:] = np.nan
-        return law
-
-    def advance(self, tokens: IntArray) -> None:
-        self.prefixes = [(*prefix, int(token)) for prefix, token in zip(self.prefixes, tokens, strict=True)]
-        self.model.saw(self.prefixes)
-
-    def select(self, indices: IntArray) -> None:
-        self.prefixes = [self.prefixes[i] for i in indices]
-        self.model.saw(self.prefixes)
-
-
-@dataclass(eq=False)
-class Tiny:
-    """A tabular model with a memory of `rows` sequences, which may break after some tokens."""
-
-    rows: int = 10_000
-    broken_after: int | None = None
-    largest: int = 0
-    name = digest = "tiny"
-
-    @cached_property
-    def table(self) -> TabularModel:
-        return TabularModel(max_tokens=CAP, seed=3)
-
-    @cached_property
-    def vocabulary(self) -> Vocabulary:
-        return Vocabulary((b"a", b"b", b"1", b" ", b".", None), frozenset({5}))
-
-    def encode_chat(self, messages: object) -> Tokens:
-        return (5,)
-
-    def session(self, prompts: Sequence[Tokens]) -> Session:
-        distinct = [prompt[1:] for prompt in prompts]
-        self.saw(distinct)
-        return Session(self, distinct)
-
-    def saw(self, prefixes: Sequence[Tokens]) -> None:
-        if len(prefixes) > self.rows:
-            raise OutOfMemory(f"{len(prefixes)} rows")
-        self.largest = max(self.largest, len(prefixes))
+TINY = Tiny(TabularModel(max_tokens=CAP, seed=3))
 
 
 def group() -> Valued:
@@ -85,9 +37,9 @@ def group() -> Valued:
     return add([*search, scale(indicator(language(parse_pattern("bb"), "search")), -2.0)])
 
 
-def task(model: Tiny, **law: object) -> DecodeTask:
+def task(**law: object) -> DecodeTask:
     valued = group()
-    twist = uniform_twist(TokenAutomaton(valued, model.vocabulary.token_bytes), model.vocabulary, CAP)
+    twist = uniform_twist(TokenAutomaton(valued, TINY.vocabulary.token_bytes), TINY.vocabulary, CAP)
     return DecodeTask((5,), PromptLaw((valued,), **law), (twist,))  # type: ignore[arg-type]
 
 
@@ -97,42 +49,41 @@ def without_costs(results: Sequence[DecodeResult]) -> list[DecodeResult]:
 
 @pytest.mark.parametrize("decoder", [Sir(50, responses=3, batch_size=40), Mask(50, batch_size=40)], ids=["sir", "mask"])
 def test_a_batch_that_does_not_fit_is_halved_and_changes_nothing(decoder: Decoder) -> None:
-    whole, small = Tiny(), Tiny(rows=7)
-    expected = decoder.decode(whole, [task(whole)] * 2, max_tokens=CAP, seed=4)
-    found = decoder.decode(small, [task(small)] * 2, max_tokens=CAP, seed=4)
+    expected = decoder.decode(TINY, [task()] * 2, max_tokens=CAP, seed=4)
+    found = decoder.decode(replace(TINY, room=7), [task()] * 2, max_tokens=CAP, seed=4)
     assert without_costs(found) == without_costs(expected)
-    assert whole.largest > 7 >= small.largest > 0
+    assert found[0].diagnostics.passes > expected[0].diagnostics.passes
 
 
 def test_a_single_row_that_does_not_fit_is_an_error() -> None:
     with pytest.raises(OutOfMemory):
-        Sir(4).decode(Tiny(rows=0), [task(Tiny())], max_tokens=CAP, seed=0)
+        Sir(4).decode(replace(TINY, room=0), [task()], max_tokens=CAP, seed=0)
 
 
 @pytest.mark.parametrize("after", [0, 2])
 def test_a_model_that_gives_no_numbers_is_named(after: int) -> None:
     with pytest.raises(ModelError, match=f"no probabilities for token {after + 1} of a response"):
-        Sir(20).decode(Tiny(broken_after=after), [task(Tiny())], max_tokens=CAP, seed=0)
+        Sir(20).decode(replace(TINY, broken_after=after), [task()], max_tokens=CAP, seed=0)
+    with pytest.raises(ModelError, match=f"no probabilities for token {after + 1} of a response"):
+        sample_base(replace(TINY, broken_after=after), [(5,)], 20, CAP, seed=0)
 
 
 def test_particles_share_what_they_have_in_common() -> None:
-    tiny = Tiny()
-    [result] = Sir(500, batch_size=500).decode(tiny, [task(tiny)], max_tokens=CAP, seed=0)
+    [result] = Sir(500, batch_size=500).decode(TINY, [task()], max_tokens=CAP, seed=0)
     beginnings = {sample.tokens[:k] for sample in result.samples for k in range(min(len(sample.tokens) + 1, CAP))}
     assert result.diagnostics.passes <= len(beginnings)
     assert result.diagnostics.passes < sum(min(len(sample.tokens) + 1, CAP) for sample in result.samples) / 2
 
 
 def test_log_probabilities_are_those_of_the_model_and_of_the_proposal() -> None:
-    tiny = Tiny()
     law = group()
-    [result] = Sir(200, batch_size=13).decode(tiny, [task(tiny)], max_tokens=CAP, seed=0)
-    factors = factors_of(task(tiny), tiny.vocabulary)
+    [result] = Sir(200, batch_size=13).decode(TINY, [task()], max_tokens=CAP, seed=0)
+    factors = factors_of(task(), TINY.vocabulary)
     for sample in result.samples[:40]:
         steps = [*sample.tokens, *([5] if len(sample.tokens) < CAP else [])]
         log_p0 = log_q = 0.0
         for k, token in enumerate(steps):
-            look = Frontier(tiny, factors, [(5,)], CAP, begun=[sample.tokens[:k]]).look()
+            look = Frontier(TINY, factors, [(5,)], CAP, begun=[sample.tokens[:k]]).look()
             log_p0 += look.law[0, token]
             log_q += look.scores[0, token] - np.logaddexp.reduce(look.scores[0])
         assert sample.log_p0 == pytest.approx(log_p0, abs=1e-12)
@@ -141,12 +92,11 @@ def test_log_probabilities_are_those_of_the_model_and_of_the_proposal() -> None:
 
 
 def test_rows_can_begin_with_given_tokens() -> None:
-    tiny = Tiny()
     begun = [(0,), (2, 1, 1), ()]
     paths = run(
-        tiny,
+        TINY,
         [(5,)] * 3,
-        factors_of(task(tiny), tiny.vocabulary),
+        factors_of(task(), TINY.vocabulary),
         CAP,
         lambda frontier, rows, step: frontier.draw(np.full(len(rows), 0.5)),
         masked=False,
@@ -156,10 +106,55 @@ def test_rows_can_begin_with_given_tokens() -> None:
         tokens = tuple(paths.tokens[row, : paths.lengths[row]])
         assert tokens[: len(start)] == start
         # the reward is that of the whole text, the probabilities are those of what was drawn
-        assert paths.log_reward[row] == pytest.approx(group().value(tiny.vocabulary.text(tokens)), abs=1e-12)
+        assert paths.log_reward[row] == pytest.approx(group().value(TINY.vocabulary.text(tokens)), abs=1e-12)
         drawn = [*tokens[len(start) :], *([5] if len(tokens) < CAP else [])]
-        law = sum(tiny.table.next_log_probs([(*start, *drawn[:k])])[0][token] for k, token in enumerate(drawn))
+        law = sum(TINY.model.next_log_probs([(*start, *drawn[:k])])[0][token] for k, token in enumerate(drawn))
         assert paths.log_p0[row] == pytest.approx(law, abs=1e-12)
+
+
+class TwoEnds(Tiny):
+    """The same law, whose end of text is spread over two tokens."""
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary((*self.spelling, None, None), frozenset({5, 6}))
+
+    def session(self, prompts: Sequence[Tokens]) -> TinySession:
+        return TwoEndsSession(self, prompts)
+
+
+class TwoEndsSession(TinySession):
+    def log_probs(self) -> FloatArray:
+        law = super().log_probs()
+        return np.concatenate([law[:, :5], law[:, 5:] + np.log(0.3), law[:, 5:] + np.log(0.7)], axis=1)
+
+
+class Bounded(Tiny):
+    context = 20
+
+
+def test_models_around_a_model_tell_its_context_and_count_equal_prompts_once() -> None:
+    meter = Meter()
+    for around in (StoppingModel(Bounded(TINY.model), ("b1",)), PrefixCache(Bounded(TINY.model))):
+        watched = meter.watch(around)
+        assert around.context == getattr(watched, "context", None) == 20
+    assert StoppingModel(TINY, ("b1",)).context is None
+    assert getattr(meter.watch(Bounded(TINY.model)), "context", None) == 20
+    meter.watch(TINY).session([(5,), (5,), (5, 0)])
+    assert meter.passes == 2
+
+
+def test_all_end_tokens_are_one_event() -> None:
+    two = TwoEnds(TINY.model)
+    twist = uniform_twist(TokenAutomaton(group(), two.vocabulary.token_bytes), two.vocabulary, CAP)
+    other = DecodeTask((5,), PromptLaw((group(),)), (twist,))
+    [one] = Sir(100).decode(TINY, [task()], max_tokens=CAP, seed=0)
+    [found] = Sir(100).decode(two, [other], max_tokens=CAP, seed=0)
+    assert [sample.tokens for sample in found.samples] == [sample.tokens for sample in one.samples]
+    for name in ("log_p0", "log_q", "log_reward"):
+        wanted = [getattr(sample, name) for sample in one.samples]
+        assert [getattr(sample, name) for sample in found.samples] == pytest.approx(wanted, abs=1e-9)
+    assert any(len(sample.tokens) < CAP for sample in one.samples)
 
 
 @pytest.mark.parametrize("budget", range(0, 40, 3))
@@ -167,8 +162,7 @@ def test_rows_can_begin_with_given_tokens() -> None:
     "decoder", [Sir(8, responses=1), Mask(1), Mask(8, batch_size=3)], ids=["sir", "mask1", "mask8"]
 )
 def test_a_budget_is_never_exceeded_and_leaves_a_legal_text(decoder: Decoder, budget: int) -> None:
-    tiny = Tiny()
-    [result] = decoder.decode(tiny, [task(tiny)], max_tokens=CAP, seed=1, limits=Limits(passes=budget))
+    [result] = decoder.decode(TINY, [task()], max_tokens=CAP, seed=1, limits=Limits(passes=budget))
     assert result.diagnostics.passes <= budget
     texts = [response.text for response in result.responses] or [result.rescued]
     assert all(text is not None and group().value(text) > -np.inf for text in texts)
@@ -185,11 +179,10 @@ def test_a_budget_is_never_exceeded_and_leaves_a_legal_text(decoder: Decoder, bu
 def test_a_deadline_ends_the_work() -> None:
     now = iter(np.arange(100.0))
     meter = Meter(Limits(seconds=5.0), clock=lambda: float(next(now)))
-    tiny = Tiny()
     paths = run(
-        meter.watch(tiny),
+        meter.watch(TINY),
         [(5,)] * 4,
-        factors_of(task(tiny), tiny.vocabulary),
+        factors_of(task(), TINY.vocabulary),
         CAP,
         lambda frontier, rows, step: np.full(len(rows), 0),
         masked=True,
@@ -200,9 +193,8 @@ def test_a_deadline_ends_the_work() -> None:
 
 
 def test_what_scorers_forbid_is_not_rescued() -> None:
-    tiny = Tiny()
     never = Scorer("never", lambda text: -np.inf)
-    [result] = Mask(1).decode(tiny, [task(tiny, scorers=(never,))], max_tokens=CAP, seed=1, limits=Limits(passes=1))
+    [result] = Mask(1).decode(TINY, [task(scorers=(never,))], max_tokens=CAP, seed=1, limits=Limits(passes=1))
     assert result.responses == ()
     assert result.rescued is None
 
@@ -220,23 +212,37 @@ def test_rewards_beyond_the_groups() -> None:
 
 
 def test_a_growing_text_is_told_token_by_token() -> None:
-    tiny = Tiny()
     heard: list[str] = []
-    [result] = Mask(1).decode(tiny, [task(tiny)], max_tokens=CAP, seed=5, watch=lambda task, text: heard.append(text))
+    [result] = Mask(1).decode(TINY, [task()], max_tokens=CAP, seed=5, watch=lambda task, text: heard.append(text))
     [response] = result.responses
     assert heard == [response.text[: k + 1] for k in range(len(heard))]
     assert len(response.text) - len(heard) <= 1
 
 
+def test_nothing_is_rescued_beside_samples_and_a_bad_beginning_is_left() -> None:
+    [result] = Sir(40, batch_size=10).decode(TINY, [task()], max_tokens=CAP, seed=1, limits=Limits(passes=60))
+    assert (result.diagnostics.stopped, result.responses, result.rescued) == ("passes", (), None)
+    assert result.samples
+    groups = tuple(support(language(parse_pattern(part), "search")) for part in ("111", "bbb"))
+    twists = tuple(
+        uniform_twist(TokenAutomaton(valued, TINY.vocabulary.token_bytes), TINY.vocabulary, CAP) for valued in groups
+    )
+    both = DecodeTask((5,), PromptLaw(groups), twists)
+    for passes in range(8):
+        [result] = Mask(1).decode(TINY, [both], max_tokens=CAP, seed=2, limits=Limits(passes=passes))
+        if result.diagnostics.stopped is not None:
+            assert result.rescued is not None
+            assert both.law.log_reward(result.rescued) == 0.0
+
+
 def test_a_rescue_finds_what_groups_allow_only_together() -> None:
     """Each of three groups could end sooner than all of them can together."""
-    tiny = Tiny()
     groups = tuple(support(language(parse_pattern(part), "search")) for part in ("1", "b", r"\. "))
-    automata = [TokenAutomaton(valued, tiny.vocabulary.token_bytes) for valued in groups]
-    twists = tuple(uniform_twist(automaton, tiny.vocabulary, CAP) for automaton in automata)
+    automata = [TokenAutomaton(valued, TINY.vocabulary.token_bytes) for valued in groups]
+    twists = tuple(uniform_twist(automaton, TINY.vocabulary, CAP) for automaton in automata)
     together = DecodeTask((5,), PromptLaw(groups), twists)
     for begun in ((), (0,), (0, 0)):
-        text = rescue(together, tiny.vocabulary, begun, CAP)
+        text = rescue(together, TINY.vocabulary, begun, CAP)
         assert text is not None
         assert together.law.log_reward(text) == 0.0
-    assert rescue(together, tiny.vocabulary, (0, 0, 0), CAP) is None
+    assert rescue(together, TINY.vocabulary, (0, 0, 0), CAP) is None

@@ -209,6 +209,25 @@ def test_heads_are_read_from_files(exact: Exact, tmp_path: Path) -> None:
             load_value_head(tmp_path / name, model).begin([(5,)], [()]).look_ahead(NONE_LEFT)
 
 
+def test_a_head_forbids_nothing_however_large_its_values(exact: Exact) -> None:
+    model = Hidden(base_rows(exact.tiny), exact.tiny.vocabulary)
+    large = 1e6 * np.array([1.0, -1.0, 0.0, 1.0, -1.0, 1.0])
+    state = ValueHead(model, np.zeros((6, 4)), large).begin([(5,)], [()])
+    assert state.look_ahead(NONE_LEFT)[0] == pytest.approx(np.clip(large, -60, 60))
+    state.advance(np.array([1]))
+    assert state.value(NONE_LEFT)[0] == -60
+    assert ValueHead(model, np.zeros((1, 4)), large[:1]).begin([(5,)], [()]).value(NONE_LEFT + 1)[0] == 60
+
+
+def test_a_reward_model_is_paid_for_the_end_of_text_only(exact: Exact) -> None:
+    """Not behind a response that a stop string ends, or the cap: there p0 has no factor for it either."""
+    vocabulary = replace(exact.tiny.vocabulary, stops=("b1",))
+    begun = [(), (0, 1), (0, 1, 2), (0, 0, 0, 0)]
+    state = AutoregressiveReward(table(exact), 0.5, vocabulary, rewarding=4).begin([(5,)] * 4, begun)
+    ends = [0.5 * base_rows(exact.tiny)[len(tokens)][place(tokens)][5] for tokens in begun[:2]]
+    assert state.final() == pytest.approx([*ends, 0.0, 0.0], abs=1e-12)
+
+
 @pytest.mark.skipif(not STORIES.is_dir(), reason="the shared model stories260K is not there")
 def test_a_real_model_tells_its_hidden_states() -> None:
     """A head with the weights of the output layer gives the logits, whose normalised form are the laws."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import numpy as np
 import pytest
-from tinylanguage import Tiny
+from decoding_models import Tiny
 
 from bylaw.compiler.automata.build import language, occurrences
 from bylaw.compiler.automata.counts import Valued, add, linear, scale, support
@@ -15,7 +16,8 @@ from bylaw.compiler.automata.stops import cut, held_back, until_stop
 from bylaw.compiler.automata.tokens import TokenAutomaton
 from bylaw.runtime.decoders.interface import DecodeTask, PromptLaw
 from bylaw.runtime.decoders.sir import Sir, proposal_log_prob
-from bylaw.runtime.models import sample_base
+from bylaw.runtime.models import Vocabulary, sample_base
+from bylaw.runtime.models.prefix_cache import PrefixCache
 from bylaw.runtime.models.stopping import StoppingModel
 from bylaw.runtime.twist import build_twist
 from bylaw.spec.pattern import parse_pattern
@@ -89,6 +91,25 @@ def test_bad_stop_strings_are_refused() -> None:
         until_stop(rules(), ("abcabcabc" * 9,), limit=20)
 
 
+def test_a_space_that_is_dropped_begins_no_stop_string() -> None:
+    vocabulary = Vocabulary((b" aaaa", b"b", b" a", b"x"), frozenset(), drops_leading_space=True, stops=(" a", "bx"))
+    assert not vocabulary.stopped((0,))
+    assert not vocabulary.stopped((0, 1))
+    assert vocabulary.stopped((0, 1, 2))
+    assert vocabulary.stopped((0, 1, 3))
+    assert vocabulary.text((0, 1)) == "aaaab"
+
+
+def test_stopping_counts_what_the_cache_inside_it_evaluates() -> None:
+    cache = PrefixCache(Tiny(TabularModel(seed=3)))
+    model = StoppingModel(cache, ("b1",))
+    decode = partial(Sir(8).decode, model, [DecodeTask((5,), PromptLaw(()), ())], max_tokens=6, seed=1)
+    assert decode()[0].diagnostics.passes > 0
+    assert decode()[0].diagnostics.passes == 0
+    assert model.digest != cache.digest
+    assert StoppingModel(cache, ("b1", "a")).digest != model.digest
+
+
 class TestDecoding:
     """The law over responses that end at a stop string, enumerated."""
 
@@ -101,7 +122,7 @@ class TestDecoding:
         """Every response with its log p0: whatever a longer response goes on with after the stop string is not said."""
         tiny = self.model()
         found: dict[tuple[int, ...], list[float]] = {}
-        for tokens, log_p0 in zip(*tiny.inner.table.enumerate(), strict=True):  # type: ignore[attr-defined]
+        for tokens, log_p0 in zip(*tiny.inner.model.enumerate(), strict=True):  # type: ignore[attr-defined]
             sizes = [size for size in range(len(tokens) + 1) if tiny.vocabulary.stopped(tokens[:size])]
             found.setdefault(tokens[: sizes[0]] if sizes else tokens, []).append(float(log_p0))
         return {tokens: float(np.logaddexp.reduce(parts)) for tokens, parts in found.items()}

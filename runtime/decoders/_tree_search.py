@@ -20,7 +20,7 @@ import numpy as np
 
 from bylaw.runtime.decoders._trie import TAIL, Leaf, Tokens, Trie
 from bylaw.runtime.decoders._trie_growth import finished
-from bylaw.runtime.decoders.engine import batches, factors_of
+from bylaw.runtime.decoders.engine import batches, factors_of, halved
 from bylaw.runtime.decoders.frontier import Frontier
 from bylaw.runtime.decoders.interface import DecodeTask
 from bylaw.runtime.models.interface import FloatArray, LanguageModel, OutOfMemory, Vocabulary
@@ -270,8 +270,7 @@ def run_searches(
             except OutOfMemory:
                 if len(keys) == 1:
                     raise
-                half = (len(keys) + 1) // 2
-                waiting = [keys[:half], keys[half:], *waiting]
+                waiting = halved(keys, waiting)
             except OutOfBudget as error:
                 return error.reason
 

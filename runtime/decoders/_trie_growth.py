@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from bylaw.runtime.decoders._trie import TAIL, Leaf, Node, Tokens, Trie
-from bylaw.runtime.decoders.engine import batches, factors_of
+from bylaw.runtime.decoders.engine import batches, factors_of, halved
 from bylaw.runtime.decoders.frontier import Frontier
 from bylaw.runtime.decoders.interface import DecodeTask
 from bylaw.runtime.models.interface import FloatArray, IntArray, LanguageModel, OutOfMemory, Vocabulary
@@ -89,8 +89,7 @@ class Growing:
                 except OutOfMemory:
                     if len(keys) == 1:
                         raise
-                    half = (len(keys) + 1) // 2
-                    waiting = [keys[:half], keys[half:], *waiting]
+                    waiting = halved(keys, waiting)
                     continue
             for key, draw in zip(keys, part, strict=True):
                 opened[key] = replace(draw, state="unfinished") if draw.state == "open" else draw

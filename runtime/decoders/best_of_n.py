@@ -125,8 +125,11 @@ class BestOfN:
         weights = [sample.log_reward for sample in found.samples]
         finished = found.particles - found.unfinished
         dead = finished - len(weights)
+        if found.unfinished or not finished:
+            # a limit left the short ones, which tell nothing of the law
+            return Diagnostics(beta=bound if self.pick == "reject" else None)
         if not weights:
-            return Diagnostics(remarks=(none_legal(finished),)) if finished else Diagnostics()
+            return Diagnostics(remarks=(none_legal(finished),))
         if self.pick == "best":
             most = np.log(self.n) - (self.n - 1) / self.n
             remark = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ Choose: TypeAlias = Callable[[Frontier, IntArray, int], IntArray]
 """(the frontier, the row of each of its rows in the whole batch [n], step) -> next tokens [n], −1 for none."""
 Key: TypeAlias = tuple[int, int]
 """(task, particle): what random numbers belong to."""
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +159,12 @@ def batches(tasks: Sequence[DecodeTask], keys: Sequence[Key], size: int) -> Iter
         yield batch
 
 
+def halved(part: list[_Row], waiting: list[list[_Row]]) -> list[list[_Row]]:
+    """A batch that did not fit into memory and those behind it, in their order, now of half its size at most."""
+    half = (len(part) + 1) // 2
+    return [piece[at : at + half] for piece in (part, *waiting) for at in range(0, len(piece), half)]
+
+
 def _same(left: DecodeTask, right: DecodeTask) -> bool:
     mine, theirs = (*left.twists, None, *left.look_ahead), (*right.twists, None, *right.look_ahead)
     return len(mine) == len(theirs) and all(a is b for a, b in zip(mine, theirs, strict=True))
@@ -196,7 +203,7 @@ class Drawn:
     """The particles of one task: those of positive weight, finished texts that the residual forbids, dead ends.
 
     `order` are the particle numbers of `samples`. `unfinished` were cut by a limit; `begun` is the tokens of the one of
-    them that the proposal likes best.
+    them that came farthest.
     """
 
     samples: list[RegulatedSample]
@@ -261,8 +268,7 @@ def draw_batches(
         except OutOfMemory:
             if len(part) == 1:
                 raise
-            half = (len(part) + 1) // 2
-            waiting = [piece[at : at + half] for piece in (part, *waiting) for at in range(0, len(piece), half)]
+            waiting = halved(part, waiting)
             continue
         stopped = paths.stopped
         yield part, paths

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bylaw.runtime.look_ahead.interface import LookAhead
-from bylaw.runtime.models.interface import FloatArray, IntArray, LanguageModel, ModelError, collapse_end
+from bylaw.runtime.models.interface import FloatArray, IntArray, LanguageModel, collapse_end, require_numbers
 
 Tokens = tuple[int, ...]
 
@@ -156,12 +156,7 @@ class Frontier:
     def _law(self) -> FloatArray:
         """[U, V]; all −inf for complete nodes, which the session does not hold."""
         law = self._session.log_probs()
-        broken = ~np.isfinite(law.max(axis=1))
-        if broken.any():
-            at = int(self._lengths[self._open][broken][0])
-            raise ModelError(
-                f"the model gives no probabilities for token {at + 1} of a response (its logits are not numbers)"
-            )
+        require_numbers(law, self._lengths[self._open])
         collapse_end(law, self.vocabulary)
         if self._open.all():
             return law

@@ -35,11 +35,8 @@ from bylaw.runtime.decoders.interface import (
     log_mean,
 )
 from bylaw.runtime.decoders.weights import REASONS, conclude
-from bylaw.runtime.models.interface import FloatArray, IntArray, LanguageModel
+from bylaw.runtime.models.interface import CHAIN_STREAM, FloatArray, IntArray, LanguageModel
 from bylaw.runtime.models.metering import Limits, Meter, Stop
-
-CHAIN_STREAM = 3
-"""Stream of random numbers, beside those of `bylaw.runtime.models.interface`."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ ENOUGH = 8
 """Weights above zero before they set a bound."""
 PROMPTS = 8
 """Different prompts before they share a bound."""
+ROUND = 64
+"""Proposals of all tasks together in a later round, or one for each missing response; whatever fits into a batch."""
 _MISS = 0.1
 
 
@@ -86,7 +88,9 @@ class Qrs:
     ) -> list[DecodeResult]:
         """One result per task; its samples and log Ẑ are those of the first round, whose size is fixed beforehand.
 
-        `watch` is told of a response when it is accepted. Raises `DecodeError`; see `Decoder`.
+        The distance told is that of the loosest bound which accepted a response of the task; none is told where a limit
+        cut proposals of tasks that share a bound. `watch` is told of a response when it is accepted. Raises
+        `DecodeError`; see `Decoder`.
         """
         self._check()
         check_tasks(tasks, model, max_tokens)
@@ -109,7 +113,10 @@ class Qrs:
 
 @dataclass(eq=False)
 class _Progress:
-    """What became of one task. `weights`: of its proposals in order, nats relative to `start`; dead ones −inf."""
+    """What became of one task. `weights`: of its proposals in order, nats relative to `start`; dead ones −inf.
+
+    `bound` is the present one, `least` the smallest that a response was accepted by: what the others are nearer than.
+    """
 
     start: float
     key: str
@@ -121,6 +128,7 @@ class _Progress:
     tried: int = 0
     accepted: list[RegulatedSample] = field(default_factory=list)
     bound: float | None = None
+    least: float | None = None
     told: Quality | None = None
     remarks: tuple[str, ...] = ()
 
@@ -204,10 +212,12 @@ class _Run:
             sample = found.samples[at]
             if sample is not None and np.log1p(-uniform) < found.weights[at] - bound:
                 found.accepted.append(sample)
+                found.least = bound if found.least is None else min(found.least, bound)
 
     # -------------------------------------------------------------------------------------------------------- a family
     def family(self, members: list[int]) -> None:
         """All proposals of tasks that share a bound."""
+        self.stopped = None  # what was too much for others may do here, and is told again where it does not
         if self.options.log_beta is not None:
             for index in members:
                 self.progress[index].bound = self.options.log_beta - self.progress[index].start
@@ -227,7 +237,7 @@ class _Run:
                 break
             self.renew(members, waiting)
             acceptance = self.acceptance(waiting)
-            rows = max(1, self.options.batch_size // len(waiting))
+            rows = ROUND // len(waiting)
             self.draw({i: min(self.next_round(i, acceptance, rows), self.room(i)) for i in waiting})
         self.tell(members)
 
@@ -298,7 +308,7 @@ class _Run:
         if self.options.at_once is not None:
             return self.options.at_once
         wanted = max(np.log(_MISS) / np.log1p(-acceptance), self.missing(index) / acceptance)
-        return int(np.clip(wanted, 1, rows))
+        return int(np.clip(wanted, 1, max(rows, self.missing(index))))
 
     def acceptance(self, waiting: list[int]) -> float:
         """Of the next proposals, by what was seen so far."""
@@ -317,14 +327,18 @@ class _Run:
         given = self.options.pilot
         weights = own if given is None else given + own
         by_bound: dict[float, Quality] = {}
+        # finished proposals of a cut round are the short ones, which tell nothing of the distance
+        cut = any(self.progress[index].first.unfinished + self.progress[index].later.unfinished for index in members)
         mismatch = () if given is None else differs(given, own)
         for index in members:
             found = self.progress[index]
             found.remarks = mismatch
-            if found.bound is not None and weights.positive:
-                if found.bound not in by_bound:
-                    by_bound[found.bound] = quality(weights, found.bound)
-                found.told = by_bound[found.bound]
+            bound = found.bound = found.bound if found.least is None else found.least
+            if bound is not None and weights.positive:
+                if bound not in by_bound:
+                    told = quality(weights, bound)
+                    by_bound[bound] = replace(told, total_variation=None, divergence=None) if cut else told
+                found.told = by_bound[bound]
 
     def result(self, index: int, passes: int, watch: Watch | None) -> DecodeResult:
         """The result of one task; what no proposal was accepted for is resampled."""
@@ -348,7 +362,7 @@ class _Run:
         if found.told is not None:
             quality = found.told
             told = replace(told, acceptance=quality.acceptance, remarks=(*told.remarks, *quality.remarks))
-            if not missing and not found.first.unfinished + found.later.unfinished:
+            if not missing:
                 told = replace(told, total_variation=quality.total_variation, divergence=quality.divergence)
         return self._conclude(found, task, responses, told)
 

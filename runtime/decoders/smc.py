@@ -21,7 +21,7 @@ import numpy as np
 from bylaw.runtime.decoders._black_boxes import Asked, settled
 from bylaw.runtime.decoders._particles import DEAD, ENDED, FORBIDDEN, LIVE, Particles, Resampling, ancestors
 from bylaw.runtime.decoders._rejection import draw_allowed
-from bylaw.runtime.decoders.engine import Drawn, batches, check_tasks, factors_of, finish
+from bylaw.runtime.decoders.engine import Drawn, batches, check_tasks, factors_of, finish, halved
 from bylaw.runtime.decoders.frontier import Frontier
 from bylaw.runtime.decoders.interface import (
     DecodeError,
@@ -180,8 +180,7 @@ class _Call:
                         f"the {self.smc.particles} particles of one prompt do not fit into memory together; use fewer "
                         "(--particles)"
                     ) from error
-                half = (len(part) + 1) // 2
-                waiting = [piece[at : at + half] for piece in (part, *waiting) for at in range(0, len(piece), half)]
+                waiting = halved(part, waiting)
                 continue
             for index, task in enumerate(part):
                 self.resampled[task] = batch.resampled[index]

@@ -33,11 +33,11 @@ def conclude(
 ) -> DecodeResult:
     """A result with log Ẑ and the effective sample size of its weights; particles that a limit cut count as zero.
 
-    `told` is what the decoder knows of its own work; what a limit did is added here, and where it left no response a
+    `told` is what the decoder knows of its own work; what a limit did is added here, and where it left nothing a
     legal text is made from the best beginning.
     """
     weights = [sample.log_weight for sample in drawn.samples]
-    stopped = drawn.stopped is not None
+    empty = drawn.stopped is not None and not responses and not drawn.samples
     return DecodeResult(
         samples=tuple(drawn.samples),
         responses=tuple(responses),
@@ -54,8 +54,14 @@ def conclude(
             unfinished=drawn.unfinished,
             remarks=(*told.remarks, *stopped_remarks(drawn)),
         ),
-        rescued=rescue(task, vocabulary, drawn.begun, max_tokens) if stopped and not responses else None,
+        rescued=_rescued(task, vocabulary, drawn.begun, max_tokens) if empty else None,
     )
+
+
+def _rescued(task: DecodeTask, vocabulary: Vocabulary, begun: tuple[int, ...], max_tokens: int) -> str | None:
+    """Where the beginning leads nowhere (groups may be impossible together after it), from none."""
+    found = rescue(task, vocabulary, begun, max_tokens)
+    return rescue(task, vocabulary, (), max_tokens) if found is None and begun else found
 
 
 _FAR = 64
@@ -63,7 +69,6 @@ _FAR = 64
 REASONS: dict[Stop, str] = {
     "passes": "the budget of passes was used up",
     "deadline": "the deadline came",
-    "interrupt": "it was interrupted",
 }
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from bylaw.runtime.models.interface import FloatArray, IntArray, LanguageModel, Message, ModelError, Session, Vocabulary
 
-Stop = Literal["passes", "deadline", "interrupt"]
+Stop = Literal["passes", "deadline"]
 
 
 @dataclass(frozen=True, slots=True)

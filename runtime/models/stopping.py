@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from bylaw.runtime.models.interface import LanguageModel, Message, Session, Vocabulary
+from bylaw.runtime.models.metering import Meter
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class StoppingModel:
         """The most tokens of prompt and response together, or None where the model states no limit."""
         found: int | None = getattr(self.inner, "context", None)
         return found
+
+    def metered_by(self, meter: Meter) -> StoppingModel:
+        """The same law, whose evaluations are counted where they are made: see `Meter.watch`."""
+        return StoppingModel(meter.watch(self.inner), self.stops)
 
     def encode_chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
         return self.inner.encode_chat(messages)

@@ -27,7 +27,7 @@ from bylaw.runtime.decoders.sir import Sir
 from bylaw.runtime.decoders.smc import Smc
 from bylaw.runtime.decoders.tree import Tree
 
-BASE_SAMPLES, PILOT, TARGET, RESOLVED = 300, 256, 0.05, 0.025
+BASE_SAMPLES, MORE_SAMPLES, PILOT, TARGET, RESOLVED = 300, 1000, 256, 0.05, 0.025
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 BASE_SEEDS, MODEL_SEEDS = range(5), (0, 1, 2)
 Say = Callable[[str], None]
@@ -202,21 +202,7 @@ def claims(report: Report, truths: dict[int, Truth], say: Say) -> list[str]:
         if seed != 0:
             closed_peers(truth, peers)
         name, theirs = best_peer(peers)
-        costs, once = [], []
-        for base in BASE_SEEDS:
-            prepared = prepare(truth.model, truth.rules, samples=BASE_SAMPLES, seed=base)
-            law = proposal_law(truth.model, prepared, truth.responses)
-            costs.append(passes_to(sweep(truth, prepared, law), TARGET, low=False))
-            once.append(prepared.passes + pilot_bound(truth, prepared, TARGET)[2])
-        ours, ratio = float(np.mean(costs)), float(np.mean(costs)) / theirs
-        verdict = "holds" if ratio <= 0.1 else "DOES NOT HOLD"
-        even = float(np.mean(once)) / (theirs - ours) if theirs > ours else math.inf
-        lines.append(
-            f"claim A, model seed {seed}: qrs with a pilot reaches TV {TARGET} with {ours:.1f} passes a response "
-            f"({min(costs):.1f} to {max(costs):.1f} over {len(costs)} sets of base samples), the best peer "
-            f"({name}) with {theirs:.1f}: ratio {ratio:.3f}, a tenth {verdict}; {np.mean(once):.0f} passes paid once "
-            f"are even after {math.ceil(even)} responses"
-        )
+        lines += [_claim(truth, seed, size, name, theirs) for size in (BASE_SAMPLES, MORE_SAMPLES)]
     alone = report.ours["qrs, no pilot, runs"][0]
     theirs = best_peer(report.peers)[1]
     verdict = "holds" if alone.passes <= 0.1 * theirs and alone.tv <= TARGET else "DOES NOT HOLD"
@@ -225,6 +211,26 @@ def claims(report: Report, truths: dict[int, Truth], say: Say) -> list[str]:
         f"{alone.tv:.3f}, ratio {alone.passes / theirs:.3f}, a tenth {verdict}"
     )
     return lines
+
+
+def _claim(truth: Truth, seed: int, samples: int, name: str, theirs: float) -> str:
+    """The claim for one model and so many base samples; the best peer `name` needs `theirs` passes."""
+    costs, once = [], []
+    for base in BASE_SEEDS:
+        prepared = prepare(truth.model, truth.rules, samples=samples, seed=base)
+        law = proposal_law(truth.model, prepared, truth.responses)
+        costs.append(passes_to(sweep(truth, prepared, law), TARGET, low=False))
+        once.append(prepared.passes + pilot_bound(truth, prepared, TARGET)[2])
+    ours = float(np.mean(costs))
+    ratio = ours / theirs
+    verdict = "holds" if ratio <= 0.1 else "DOES NOT HOLD"
+    even = float(np.mean(once)) / (theirs - ours) if theirs > ours else math.inf
+    return (
+        f"claim A, model seed {seed}, {samples} base samples: qrs with a pilot reaches TV {TARGET} with {ours:.1f} "
+        f"passes a response ({min(costs):.1f} to {max(costs):.1f} over {len(costs)} sets of base samples), the best "
+        f"peer ({name}) with {theirs:.1f}: ratio {ratio:.3f}, a tenth {verdict}; {np.mean(once):.0f} passes paid once "
+        f"are even after {math.ceil(even)} responses"
+    )
 
 
 def run_a(quick: bool, say: Say) -> tuple[Report, Truth]:
