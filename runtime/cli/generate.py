@@ -2,63 +2,59 @@
 
 from __future__ import annotations
 
-import json
+import math
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bylaw.runtime.cli.generate_output import Printer, list_decoders, warn_if_rare
+from bylaw.runtime.cli import INTERRUPTED
+from bylaw.runtime.cli.generate_output import (
+    Answering,
+    Printer,
+    list_decoders,
+    report_folder_or_exit,
+    say_before,
+    write_reports,
+)
+from bylaw.runtime.cli.generate_setup import (
+    Asked,
+    Wanted,
+    answers_file,
+    answers_refused,
+    decoder_or_exit,
+    extras_of,
+    known_before,
+)
 from bylaw.runtime.cli.paths import PolicyPath
-from bylaw.runtime.cli.sampling import Bars, ModelChoice, calibration_or_exit, law_options, prompts_or_exit, refusals
+from bylaw.runtime.cli.sampling import Bars, ModelChoice, law_options, prompts_or_exit
 from bylaw.runtime.cli.shared import LEFT_OUT, UNUSABLE, compile_or_exit, fail
 
 if TYPE_CHECKING:
     from bylaw.compiler.pipeline import Compiled
     from bylaw.runtime.audit.inputs import Transcripts
-    from bylaw.runtime.calibration.problem import Multipliers
-    from bylaw.runtime.decoders.interface import Decoder
-    from bylaw.runtime.generation.answers import Answer
-    from bylaw.runtime.generation.extras import Extras
     from bylaw.runtime.generation.file import AnswersFile
-    from bylaw.runtime.generation.prepare import Prepared
-    from bylaw.runtime.look_ahead.interface import LookAhead
-    from bylaw.runtime.models.interface import LanguageModel
-    from bylaw.runtime.models.metering import Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the command line asks for, apart from policy, model and prompts. `options` are NAME=VALUE."""
+class Finite(click.FloatRange):
+    """A number; the floats of click let `nan` and `inf` through."""
 
-    decoder: str
-    options: tuple[str, ...]
-    responses: int
-    seed: int
-    limits: Limits | None
-    max_tokens: int
-    temperature: float
-    stop: tuple[str, ...]
-    samples: int | None
-    calibration: str | None
-    out: str | None
-    report: str | None
-    stream: bool
-    as_json: bool
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a number that can be used here.", param, ctx)
+        return found
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is added to the law, as it was typed."""
-
-    scorers: tuple[str, ...]
-    prefix_rule: str | None
-    json_schema: str | None
-    grammar: str | None
-    reward_model: str | None
-    alpha: float
+def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        list_decoders()
+        context.exit()
 
 
 @click.command("generate")
@@ -72,15 +68,22 @@ class Wanted:
     help="How to sample. `--decoders` lists them with their options.",
 )
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the decoder; repeatable.")
-@click.option("--decoders", "listing", is_flag=True, help="List the decoders and their options, and end.")
+@click.option(
+    "--decoders", is_flag=True, is_eager=True, expose_value=False, callback=_list,
+    help="List the decoders and their options, and end; needs no RULES.",
+)  # fmt: skip
 @click.option("-n", "--responses", default=1, show_default=True, type=click.IntRange(1), help="Answers to each prompt.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Makes the answers repeatable.")
-@click.option("--deadline", type=click.FloatRange(min=0), help="Most seconds for each prompt; the best answer so far.")
+@click.option(
+    "--deadline",
+    type=Finite(min=0),
+    help="Most seconds for the answer to each prompt, once look-ahead is counted; then the best answer so far.",
+)
 @click.option("--passes", type=click.IntRange(0), help="Most evaluations of the model for each prompt.")
 @click.option("--stop", multiple=True, help="End an answer before this text; repeatable.")
 @click.option(
     "--samples", type=click.IntRange(1), help="Answers of the base model to each prompt, for the look-ahead. "
-    "Default: 256 in all, 16 for each prompt at least. They are kept in the cache."
+    "Default: those of --calibration where they are kept, else 64 in all and 16 for each prompt at least."
 )  # fmt: skip
 @click.option("--calibration", type=click.Path(), help="What `bylaw calibrate` wrote; a policy with limits needs it.")
 @click.option(
@@ -94,17 +97,25 @@ class Wanted:
 @click.option("--json-schema", type=click.Path(), help="A JSON schema (file) that every answer has to meet.")
 @click.option("--grammar", type=click.Path(), help="A grammar (file, Lark style) that every answer has to follow.")
 @click.option("--reward-model", type=click.Path(), help="A model whose log probabilities steer: see the decoder `arm`.")
-@click.option("--alpha", default=1.0, show_default=True, type=float, help="How strongly the reward model steers.")
+@click.option("--alpha", default=1.0, show_default=True, type=Finite(), help="How strongly the reward model steers.")
 @click.option("--endpoint", metavar="URL", help="Sample an OpenAI-compatible endpoint instead; --model is its name.")
 @click.option("--endpoint-key", metavar="VARIABLE", help="The environment variable with the endpoint's API key.")
-@click.option("--out", type=click.Path(), help="Keep answers in this file (JSON Lines); run again to go on with it.")
+@click.option(
+    "--out",
+    type=click.Path(),
+    help="Keep answers in this file (JSON Lines) instead of printing them; run again to go on.",
+)
 @click.option("--report", type=click.Path(), help="Write a report of each answer to this folder: JSON and a picture.")
-@click.option("--stream", is_flag=True, help="Print an answer while it grows, where the decoder can tell.")
+@click.option(
+    "--stream",
+    is_flag=True,
+    help="Print answers while they grow, one prompt at a time. `mask` can; others tell when they have decided.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each prompt.")
 def command(
     rules: str, prompt: tuple[str, ...], model: str | None, allow_download: bool, prompts: str | None, max_tokens: int,
-    temperature: float, decoder: str, options: tuple[str, ...], listing: bool, responses: int, seed: int,
-    deadline: float | None, passes: int | None, stop: tuple[str, ...], samples: int | None, calibration: str | None,
+    temperature: float, decoder: str, options: tuple[str, ...], responses: int, seed: int, deadline: float | None,
+    passes: int | None, stop: tuple[str, ...], samples: int | None, calibration: str | None,
     scorers: tuple[str, ...], prefix_rule: str | None, json_schema: str | None, grammar: str | None,
     reward_model: str | None, alpha: float, endpoint: str | None, endpoint_key: str | None, out: str | None,
     report: str | None, stream: bool, as_json: bool,
@@ -117,29 +128,34 @@ def command(
 
         bylaw generate rules.bylaw "Can I have my money back?" --deadline 5
 
-    Every answer keeps every hard rule. How close their law is to that of the policy is estimated and told. Exit codes:
-    0 every prompt has an answer, 1 the policy cannot be enforced, 2 wrong usage, 3 a prompt has no answer, 130
-    interrupted (answers in --out are kept; the same command goes on with them).
+    Every answer keeps every hard rule: each is checked again before it is shown. How close their law is to that of the
+    policy is estimated and told. runtime/DECODING.md explains the decoders and the numbers.
+
+    Exit codes: 0 every prompt has an answer, 1 the policy cannot be enforced, 2 wrong usage or unusable input, 3 a
+    prompt has no answer or could not be read, 4 an answer failed the last check and was withheld, 130 interrupted
+    (answers in --out are kept; the same command goes on with them).
     """
-    if listing:
-        list_decoders()
-        return
     from bylaw.runtime.models.metering import Limits
 
-    compiled = compile_or_exit(rules)
-    read = _prompts(compiled, prompt, prompts, Path(rules).parent / "prompts.jsonl")
+    if stream and as_json:
+        fail("--stream prints text and --json prints lines of JSON; use one of them", UNUSABLE)
     limits = None if deadline is None and passes is None else Limits(passes, deadline)
     asked = Asked(
         decoder, options, responses, seed, limits, max_tokens, temperature, stop, samples, calibration, out, report,
         stream, as_json,
     )  # fmt: skip
     wanted = Wanted(scorers, prefix_rule, json_schema, grammar, reward_model, alpha)
+    compiled = compile_or_exit(rules)
+    read = _prompts(compiled, prompt, prompts, Path(rules).parent / "prompts.jsonl")
     if endpoint is not None:
         from bylaw.runtime.cli.generate_endpoint import answer_from_endpoint
 
-        raise SystemExit(answer_from_endpoint(compiled, read.traces, endpoint, model, endpoint_key, asked, wanted))
-    left_out = _answer(compiled, read, ModelChoice(model, allow_download), asked, wanted)
-    raise SystemExit(LEFT_OUT if left_out else 0)
+        missing = answer_from_endpoint(compiled, read.traces, endpoint, model, endpoint_key, asked, wanted)
+    elif endpoint_key is not None:
+        fail("--endpoint-key is of use with --endpoint only", UNUSABLE)
+    else:
+        missing = _answer(compiled, read, ModelChoice(model, allow_download), asked, wanted)
+    raise SystemExit(LEFT_OUT if missing or read.problems else 0)
 
 
 def _prompts(compiled: Compiled, typed: tuple[str, ...], given: str | None, beside: Path) -> Transcripts:
@@ -151,172 +167,86 @@ def _prompts(compiled: Compiled, typed: tuple[str, ...], given: str | None, besi
         read, _, _ = prompts_or_exit(compiled, given, beside)
         for problem in read.problems:
             click.echo(f"warning: {problem.source}, line {problem.line}: {problem.message}; left out", err=True)
+        if not read.traces:
+            fail("there are no prompts to answer", UNUSABLE)
         return read
     if given is not None:
         fail("prompts come either from the command line or from --prompts, not from both", UNUSABLE)
-    texts = [sys.stdin.read().strip() if text == "-" else text for text in typed]
-    if not all(texts):
-        fail("a prompt is empty", UNUSABLE)
+    if typed.count("-") > 1:
+        fail("standard input holds one prompt: give `-` once", UNUSABLE)
+    texts = [_standard_input() if text == "-" else text for text in typed]
+    for number, text in enumerate(texts, 1):
+        if not text.strip():
+            fail(f"prompt {number} is empty", UNUSABLE)
     return Transcripts(tuple(Trace((Message("user", text),), id=str(n)) for n, text in enumerate(texts, 1)), ())
 
 
-def _answer(compiled: Compiled, read: Transcripts, choice: ModelChoice, asked: Asked, wanted: Wanted) -> bool:
-    """Decodes and prints; whether a prompt was left without an answer."""
-    from bylaw.runtime.generation.answers import answers, as_json
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8").strip()
+    except UnicodeDecodeError:
+        fail("the prompt on standard input is not UTF-8 text", UNUSABLE)
+
+
+def _answer(compiled: Compiled, read: Transcripts, choice: ModelChoice, asked: Asked, wanted: Wanted) -> int:
+    """Decodes and prints; the number of prompts that were left without an answer."""
+    from bylaw.runtime.generation.answers import answers
+    from bylaw.runtime.generation.decoder_options import rows_of
     from bylaw.runtime.generation.prepare import PrepareSettings, prepare
 
-    with refusals(compiled):
-        decoder = _decoder(asked, wanted, choice)
+    with answers_refused(compiled), _interruptible() as state:
+        decoder = decoder_or_exit(asked, wanted, choice)
         model = choice.load_stopping(asked.temperature, asked.stop)
-        multipliers = _multipliers(asked, compiled, model)
-        extras = _extras(wanted, choice, model, asked)
-        kept = _answers_file(asked, wanted, compiled, read, model)
         settings = PrepareSettings(asked.max_tokens, asked.temperature, asked.samples)
+        multipliers, kept_base = known_before(asked, compiled, read.traces, model, settings)
+        extras, files = extras_of(wanted, choice, model, asked)
+        if asked.report is not None:
+            report_folder_or_exit(Path(asked.report))
+        kept = state.kept = answers_file(
+            asked, wanted, compiled, read.traces, model, (multipliers, kept_base, files), rows_of(decoder)
+        )
+        done = frozenset() if kept is None else kept.done
+        missing = 0 if kept is None else kept.missing
+        if len(done) == len(read.traces):
+            return missing
         with Bars() as bars:
-            prepared = prepare(compiled.require(), read.traces, model, settings, bars, multipliers, extras)
-        warn_if_rare(prepared, model, asked.max_tokens)
-        printer = Printer(len(read.traces), asked.as_json, decoder.name)
-        missing = len(read.problems)
-        found = answers(
-            prepared, decoder, model, max_tokens=asked.max_tokens, seed=asked.seed, particles=_rows(decoder),
-            limits=asked.limits, watch=printer.watch if asked.stream else None,
-            done=frozenset() if kept is None else kept.done,
-        )  # fmt: skip
-        for answer in found:
-            if kept is not None:
-                kept.add(answer.index, as_json(answer, decoder.name))
-            printer.show(answer)
-            if asked.report is not None:
-                _write_reports(asked, prepared, model, answer, decoder, multipliers)
-            missing += not answer.result.responses and answer.result.rescued is None
-    return missing > 0
+            prepared = prepare(compiled.require(), read.traces, model, settings, bars, multipliers, extras, kept_base)
+        say_before(prepared, model, asked.max_tokens)
+        printer = Printer(tuple(trace.id for trace in read.traces), asked.as_json, decoder.name)
+        with Answering(len(read.traces), len(done), is_hidden=asked.stream) as progress:
+            for answer in answers(
+                prepared, decoder, model, max_tokens=asked.max_tokens, seed=asked.seed, particles=rows_of(decoder),
+                responses=asked.responses, limits=asked.limits, done=done,
+                watch=printer.watch if asked.stream else None,
+            ):  # fmt: skip
+                if kept is not None:
+                    kept.add(printer.line(answer))
+                    state.answered += 1
+                printer.show(answer, is_printed=kept is None or asked.stream)
+                if asked.report is not None:
+                    write_reports(Path(asked.report), prepared, model, answer, decoder, asked.max_tokens, multipliers)
+                missing += not answer.texts
+                progress.advance()
+    return missing
 
 
-def _extras(wanted: Wanted, choice: ModelChoice, model: LanguageModel, asked: Asked) -> Extras:
-    """What was asked for besides the policy. Raises DecodeError."""
-    from bylaw.runtime.generation.extras import Extras, prefix_rule, scorer
+class _State:
+    """What an interruption finds done."""
 
-    grammars = []
-    if wanted.json_schema is not None or wanted.grammar is not None:
-        from bylaw.runtime.look_ahead.grammar import Grammar
-
-        if wanted.json_schema is not None:
-            grammars.append(Grammar.from_json_schema(_text_of(wanted.json_schema), model.vocabulary))
-        if wanted.grammar is not None:
-            grammars.append(Grammar.from_lark(_text_of(wanted.grammar), model.vocabulary))
-        for warning in (warning for grammar in grammars for warning in grammar.warnings):
-            click.echo(f"warning: {warning}", err=True)
-    factors: list[LookAhead] = [*grammars]
-    if wanted.reward_model is not None and asked.decoder != "arm":
-        from bylaw.runtime.look_ahead.autoregressive_reward import AutoregressiveReward
-
-        reward_model = ModelChoice(wanted.reward_model, choice.allow_download).load(1.0)
-        factors.append(AutoregressiveReward(reward_model, wanted.alpha, model.vocabulary))
-    return Extras(
-        tuple(scorer(place) for place in wanted.scorers),
-        None if wanted.prefix_rule is None else prefix_rule(wanted.prefix_rule),
-        tuple(grammar.log_reward for grammar in grammars),
-        tuple(factors),
-    )
+    kept: AnswersFile | None = None
+    answered = 0
 
 
-def _text_of(path: str) -> str:
+@contextmanager
+def _interruptible() -> Iterator[_State]:
+    """Ctrl-C ends with what is kept, and exit code 130."""
+    state = _State()
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"`{path}` cannot be read: {getattr(error, 'strerror', None) or error}", UNUSABLE)
-
-
-def _decoder(asked: Asked, wanted: Wanted, choice: ModelChoice) -> Decoder:
-    """The decoder that was asked for; a wrong name or option ends with exit code 2."""
-    from bylaw.runtime.decoders.interface import DecodeError
-    from bylaw.runtime.generation.decoder_options import make_decoder
-
-    parts: dict[str, object] = {}
-    if asked.decoder == "arm":
-        if wanted.reward_model is None:
-            fail("the decoder `arm` needs a --reward-model", UNUSABLE)
-        parts = {
-            "reward_model": ModelChoice(wanted.reward_model, choice.allow_download).load(1.0),
-            "alpha": wanted.alpha,
-        }
-    try:
-        return make_decoder(asked.decoder, asked.responses, asked.options, **parts)
-    except DecodeError as error:
-        fail(str(error), UNUSABLE)
-
-
-def _rows(decoder: Decoder) -> int:
-    """Sequences that a decoder grows at once for one prompt, roughly."""
-    names = ("particles", "proposals", "draws", "chains", "responses")
-    return max((int(getattr(decoder, name, 1) or 1) for name in names), default=1)
-
-
-def _multipliers(asked: Asked, compiled: Compiled, model: LanguageModel) -> Multipliers | None:
-    """Those of an earlier calibration of this policy on this model; another one ends with exit code 2."""
-    if asked.calibration is None:
-        return None
-    from bylaw.runtime.calibration.problem import Multipliers
-    from bylaw.runtime.calibration.record import StaleRecord, require_current
-
-    record = calibration_or_exit(asked.calibration)
-    same = {"temperature": asked.temperature, "max_tokens": asked.max_tokens}
-    try:
-        require_current(record, compiled.require(), model, settings=same)
-    except StaleRecord as error:
-        fail(str(error), UNUSABLE)
-    return Multipliers(record.multipliers)
-
-
-def _answers_file(
-    asked: Asked, wanted: Wanted, compiled: Compiled, read: Transcripts, model: LanguageModel
-) -> AnswersFile | None:
-    if asked.out is None:
-        return None
-    from bylaw.runtime.calibration.record import prompts_digest
-    from bylaw.runtime.generation.file import AnswersFile, AnswersFileError
-
-    settings = {
-        name: value
-        for name, value in {**asdict(asked), **asdict(wanted)}.items()
-        if name not in ("out", "report", "stream", "as_json", "limits")
-    }
-    limits = None if asked.limits is None else asdict(asked.limits)
-    about = {"rules": compiled.require().digest, "model": model.digest, "prompts": prompts_digest(read.traces)}
-    try:
-        kept = AnswersFile(Path(asked.out), json.loads(json.dumps({**about, **settings, "limits": limits})))
-    except AnswersFileError as error:
-        fail(str(error), UNUSABLE)
-    if kept.done:
-        click.echo(f"{len(kept.done)} of {len(read.traces)} prompts are answered in `{asked.out}` already", err=True)
-    return kept
-
-
-def _write_reports(
-    asked: Asked,
-    prepared: Prepared,
-    model: LanguageModel,
-    answer: Answer,
-    decoder: Decoder,
-    multipliers: Multipliers | None,
-) -> None:
-    """A JSON file and a picture for each response to one prompt."""
-    from bylaw.runtime.decode_report.build import build_reports
-    from bylaw.runtime.decode_report.picture import save_picture
-    from bylaw.runtime.decode_report.record import save
-
-    assert asked.report is not None
-    folder = Path(asked.report)
-    reports = build_reports(
-        prepared.program, answer.plan, model, prepared.tasks[answer.index], answer.result, prepared.base[answer.index],
-        decoder=decoder.name, seed=answer.seed, max_tokens=asked.max_tokens,
-        multipliers=None if multipliers is None else multipliers.common, options=vars(decoder),
-    )  # fmt: skip
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, report in enumerate(reports, 1):
-            name = f"prompt-{answer.index + 1}-answer-{number}"
-            click.echo(f"wrote {save(report, folder / f'{name}.json')}", err=True)
-            click.echo(f"wrote {save_picture(report, folder / f'{name}.svg')}", err=True)
-    except OSError as error:
-        fail(f"the reports cannot be written to `{folder}`: {error.strerror or error}", UNUSABLE)
+        yield state
+    except KeyboardInterrupt:
+        said = "nothing is kept: with --out FILE the same command would go on from here"
+        if state.kept is not None:
+            count = len(state.kept.done) + state.answered
+            said = f"{count} answered prompts are kept in `{state.kept.path}`, and the same command goes on from there"
+        click.echo(f"\ninterrupted; {said}", err=True)
+        raise SystemExit(INTERRUPTED) from None

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bylaw.runtime.cli.sampling import refusals
-from bylaw.runtime.cli.shared import LEFT_OUT, UNUSABLE, fail
+from bylaw.runtime.cli.generate_setup import answers_refused
+from bylaw.runtime.cli.shared import UNUSABLE, fail
 
 if TYPE_CHECKING:
     from bylaw.compiler.pipeline import Compiled
-    from bylaw.runtime.cli.generate import Asked, Wanted
+    from bylaw.runtime.cli.generate_setup import Asked, Wanted
     from bylaw.runtime.decoders.best_of_n import BestOfN, PickedText
     from bylaw.runtime.decoders.interface import PromptLaw
     from bylaw.runtime.enforcement import PromptPlan
@@ -33,7 +33,7 @@ def answer_from_endpoint(
     asked: Asked,
     wanted: Wanted,
 ) -> int:
-    """Samples, picks and prints one answer for each prompt; the exit code."""
+    """Samples, picks and prints answers to each prompt; the number of those that are missing."""
     from bylaw.runtime.models.endpoint import Endpoint
 
     if model is None:
@@ -41,7 +41,7 @@ def answer_from_endpoint(
     decoder = _decoder(asked)
     _refuse_what_needs_logits(asked, wanted)
     missing = 0
-    with refusals(compiled):
+    with answers_refused(compiled):
         endpoint = Endpoint(
             url, model, key_variable, temperature=asked.temperature, max_tokens=asked.max_tokens, stop=asked.stop
         )
@@ -52,7 +52,7 @@ def answer_from_endpoint(
                 picked, problems = _pick(endpoint, plan, law, decoder, asked.seed + number * decoder.n)
                 _show(plan, picked, problems, asked, len(prompts))
                 missing += picked.text is None
-    return LEFT_OUT if missing else 0
+    return missing
 
 
 def _decoder(asked: Asked) -> BestOfN:
@@ -114,21 +114,25 @@ def _plans(compiled: Compiled, prompts: Sequence[Trace]) -> list[PromptPlan]:
 
 def _law(plan: PromptPlan, extras: Extras) -> PromptLaw:
     from bylaw.compiler.factors import factorise
-    from bylaw.runtime.decoders.interface import DecodeTask, PromptLaw
+    from bylaw.runtime.decoders.interface import PromptLaw
 
     factors = factorise(plan.terms)
     law = PromptLaw(factors.groups, factors.residual_reward if factors.residual else None)
-    return extras.add_to(DecodeTask((), law, ())).law
+    return extras.law(law)
 
 
 def _pick(
     endpoint: Endpoint, plan: PromptPlan, law: PromptLaw, decoder: BestOfN, seed: int
 ) -> tuple[PickedText, tuple[str, ...]]:
     from bylaw.runtime.decoders.best_of_n import best_of_texts
+    from bylaw.runtime.generation.answers import require_legal_texts
 
     messages = [{"role": message.role, "content": message.content} for message in plan.trace.messages]
     samples = endpoint.sample(messages, decoder.n, seed=seed)
-    return best_of_texts([text.text for text in samples.texts], law, decoder, seed), samples.problems
+    picked = best_of_texts([text.text for text in samples.texts], law, decoder, seed)
+    if picked.text is not None:
+        require_legal_texts(plan, [picked.text])
+    return picked, samples.problems
 
 
 def _show(plan: PromptPlan, picked: PickedText, problems: Sequence[str], asked: Asked, total: int) -> None:

@@ -9,6 +9,8 @@ The public API on one page. Everything is imported on first use, so that `import
     explain(program, trace)                                     each rule's verdict, with the reasons
     format_text(path, text)                                     a policy text in the one layout, comments kept
     RewardProgram, program_from_json, program_to_json           the compiled policy as data
+    generate(compiled, prompts, model) -> list[Answer]          answers under the policy, with their weights
+    load_model(path)                                            a model to answer with; needs the extra `models`
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from bylaw.compiler.program import RewardProgram
     from bylaw.compiler.program import from_json as program_from_json
     from bylaw.compiler.program import to_json as program_to_json
+    from bylaw.runtime.generation.answers import Answer
+    from bylaw.runtime.generation.entry import generate, load_model
     from bylaw.spec.errors import PolicyError
     from bylaw.spec.formatter import format_text
     from bylaw.spec.source import Source
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Answer": ("bylaw.runtime.generation.answers", "Answer"),
     "Compiled": ("bylaw.compiler.pipeline", "Compiled"),
     "Message": ("bylaw.spec.trace", "Message"),
     "PolicyError": ("bylaw.spec.errors", "PolicyError"),
@@ -43,6 +48,8 @@ _HOMES = {
     "compile_source": ("bylaw.compiler.pipeline", "compile_source"),
     "explain": ("bylaw.compiler.explain", "explain"),
     "format_text": ("bylaw.spec.formatter", "format_text"),
+    "generate": ("bylaw.runtime.generation.entry", "generate"),
+    "load_model": ("bylaw.runtime.generation.entry", "load_model"),
     "tool_call": ("bylaw.spec.trace", "tool_call"),
     "evaluate": ("bylaw.compiler.evaluate", "evaluate"),
     "program_from_json": ("bylaw.compiler.program", "from_json"),
@@ -50,6 +57,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Answer",
     "Compiled",
     "Message",
     "PolicyError",
@@ -64,6 +72,8 @@ __all__ = [
     "evaluate",
     "explain",
     "format_text",
+    "generate",
+    "load_model",
     "program_from_json",
     "program_to_json",
     "tool_call",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,13 +22,23 @@ class BrokenRule(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What was decoded for one prompt, by its position among the prompts; `seconds` are those of its whole part."""
+    """What was decoded for one prompt, by its position among the prompts.
+
+    `seconds`, and the passes of the diagnostics, are those of all the `together` prompts of one call of the decoder.
+    """
 
     index: int
     plan: PromptPlan
     result: DecodeResult
     seed: int
     seconds: float
+    together: int = 1
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What is handed out: the responses, or what was rescued in time, where that is more than nothing."""
+        rescued = (self.result.rescued,) if self.result.rescued else ()
+        return tuple(sample.text for sample in self.result.responses) or rescued
 
 
 def answers(
@@ -39,17 +49,19 @@ def answers(
     max_tokens: int,
     seed: int,
     particles: int,
+    responses: int | None = None,
     limits: Limits | None = None,
     watch: Watch | None = None,
     done: frozenset[int] = frozenset(),
 ) -> Iterator[Answer]:
     """One answer per prompt, in the order in which they are decoded. Prompts in `done` are left out.
 
-    Prompts of one law are decoded together, as many as fill a batch with `particles` rows each. With `limits`, which
+    Of more than `responses` responses to a prompt the last are handed out (of a chain: the longest walked). Prompts of
+    one law are decoded together, as many as fill a batch with `particles` rows each. With `limits`, which
     are for each prompt, or `watch` it is one prompt at a time. What comes for a prompt does not depend on `done`.
     Raises DecodeError, ModelError, and BrokenRule where a response breaks a hard rule.
     """
-    together = 1 if limits is not None or watch is not None else max(1, BATCH // max(particles, 1))
+    together = prompts_together(particles, alone=limits is not None or watch is not None)
     laws = [id(task.law) for task in prepared.tasks]
     for part, own_seed in decoding_parts(laws, seed, together):
         if done.issuperset(part):
@@ -57,8 +69,15 @@ def answers(
         results, seconds = _decode(prepared, decoder, model, part, max_tokens, own_seed, limits, watch)
         for index, result in zip(part, results, strict=True):
             require_legal(prepared.plans[index], result)
+            if responses is not None and len(result.responses) > responses:
+                result = replace(result, responses=result.responses[-responses:])
             if index not in done:
-                yield Answer(index, prepared.plans[index], result, own_seed, seconds)
+                yield Answer(index, prepared.plans[index], result, own_seed, seconds, len(part))
+
+
+def prompts_together(particles: int, *, alone: bool) -> int:
+    """Prompts of one law that are decoded in one call; their number is part of what the answers depend on."""
+    return 1 if alone else max(1, BATCH // max(particles, 1))
 
 
 def _decode(
@@ -85,7 +104,12 @@ def _decode(
 
 def require_legal(plan: PromptPlan, result: DecodeResult) -> None:
     """Raises BrokenRule unless the reference evaluator finds every hard rule kept by all that is handed out."""
-    texts = [response.text for response in result.responses] + ([] if result.rescued is None else [result.rescued])
+    rescued = [] if result.rescued is None else [result.rescued]
+    require_legal_texts(plan, [*(response.text for response in result.responses), *rescued])
+
+
+def require_legal_texts(plan: PromptPlan, texts: Sequence[str]) -> None:
+    """The same for single texts."""
     for text in dict.fromkeys(texts):
         trace = plan.trace.answered(text)
         for term in plan.terms:
@@ -93,13 +117,17 @@ def require_legal(plan: PromptPlan, result: DecodeResult) -> None:
                 Verdict.SATISFIED,
                 Verdict.NOT_APPLICABLE,
             ):
-                raise BrokenRule(f"a response to prompt {plan.trace.id} breaks `{term.id}`; nothing is handed out")
+                raise BrokenRule(
+                    f"a response to prompt {plan.trace.id} breaks `{term.id}` by the reference evaluator; this is a "
+                    "defect of bylaw, and the response is withheld"
+                )
 
 
 def as_json(answer: Answer, decoder: str) -> dict[str, object]:
-    """One line of an answers file; all logarithms in nats."""
+    """One line of an answers file; all logarithms in nats. `prompt` counts the prompts from 0."""
     result, told = answer.result, answer.result.diagnostics
     found: dict[str, object] = {
+        "prompt": answer.index,
         "id": answer.plan.trace.id,
         "messages": [{"role": message.role, "content": message.content} for message in answer.plan.trace.messages],
         "responses": [
@@ -127,6 +155,7 @@ def as_json(answer: Answer, decoder: str) -> dict[str, object]:
         "divergence": _interval(told.divergence),
         "stopped": told.stopped,
         "remarks": list(told.remarks),
+        "together": answer.together,
         "seconds": round(answer.seconds, 3),
     }
     if result.rescued is not None:

@@ -31,10 +31,14 @@ class Option:
 
 
 def options_of(name: str) -> tuple[Option, ...]:
-    """The options of a decoder that can be typed. Raises DecodeError for an unknown decoder."""
-    kind = decoder_class(name)
+    """The options of a decoder that can be typed; how many responses there are to be is none of them.
+
+    Raises DecodeError for an unknown decoder.
+    """
     return tuple(
-        Option(field.name, words, str(field.default)) for field, takes in _typed(kind) if (words := _words(takes))
+        Option(field.name, words, str(field.default))
+        for field, takes in _typed(decoder_class(name))
+        if (words := _words(takes)) and field.name != "responses"
     )
 
 
@@ -53,9 +57,12 @@ def make_decoder(name: str, responses: int, settings: Sequence[str] = (), **part
         option = option.strip().replace("-", "_")
         if not equals:
             raise OptionError(f"`{setting}` is no option: write NAME=VALUE")
-        if option not in known or option == "responses":
-            near = difflib.get_close_matches(option, known, n=1)
-            meant = f"; did you mean `{near[0]}`?" if near else f"; it has {', '.join(f'`{each}`' for each in known)}"
+        if option == "responses":
+            raise OptionError("how many answers there are to be is no option of a decoder: use -n")
+        if option not in known:
+            names = [each for each in known if each != "responses"]
+            near = difflib.get_close_matches(option, names, n=1)
+            meant = f"; did you mean `{near[0]}`?" if near else f"; it has {', '.join(f'`{each}`' for each in names)}"
             raise OptionError(f"the decoder `{name}` has no option `{option}`{meant}")
         given[option] = _read(value.strip(), known[option], f"`{option}` of the decoder `{name}`")
     return typing.cast(Decoder, kind(**{**_for(name, known, responses), **given, **parts}))
@@ -110,3 +117,9 @@ def _read(value: str, takes: Any, what: str) -> Any:
         if kind is str:
             return value
     raise OptionError(f"{what} takes {_words(takes)}, not `{value}`")
+
+
+def rows_of(decoder: Decoder) -> int:
+    """Sequences that a decoder grows at once for one prompt, roughly."""
+    names = ("particles", "proposals", "draws", "chains", "responses", "n")
+    return max((int(getattr(decoder, name, 1) or 1) for name in names), default=1)

@@ -13,6 +13,8 @@ from bylaw.runtime.decoders.interface import DecodeError, DecodeTask, PromptLaw,
 from bylaw.runtime.look_ahead.interface import LookAhead
 from bylaw.runtime.models.interface import Vocabulary
 
+_LONGEST_SHOWN = 60
+
 
 class ExtraError(DecodeError):
     """Something that was to be added to the law cannot be."""
@@ -31,20 +33,22 @@ class Extras:
     rewards: tuple[Callable[[str], float], ...] = ()
     look_ahead: tuple[LookAhead, ...] = ()
 
-    def add_to(self, task: DecodeTask) -> DecodeTask:
-        """The task with all of it. Raises ExtraError for a second rule on beginnings."""
-        law = task.law
+    def add_to(self, tasks: Sequence[DecodeTask]) -> list[DecodeTask]:
+        """The tasks with all of it; those that share a law still do. Raises ExtraError as `law`."""
+        laws = {id(task.law): self.law(task.law) for task in tasks}
+        return [
+            replace(task, law=laws[id(task.law)], look_ahead=(*task.look_ahead, *self.look_ahead)) for task in tasks
+        ]
+
+    def law(self, law: PromptLaw) -> PromptLaw:
+        """The law with all of it. Raises ExtraError for a second rule on beginnings."""
         if self.prefix_rule is not None and law.prefix_rule is not None:
             raise ExtraError("a law can have one rule on beginnings only")
-        return replace(
-            task,
-            law=PromptLaw(
-                law.groups,
-                _together(law.residual, self.rewards),
-                (*law.scorers, *self.scorers),
-                self.prefix_rule or law.prefix_rule,
-            ),
-            look_ahead=(*task.look_ahead, *self.look_ahead),
+        return PromptLaw(
+            law.groups,
+            _together(law.residual, self.rewards),
+            (*law.scorers, *self.scorers),
+            self.prefix_rule or law.prefix_rule,
         )
 
     def require_start(self, tasks: Sequence[DecodeTask], vocabulary: Vocabulary, max_tokens: int) -> None:
@@ -98,7 +102,7 @@ def load_function(place: str) -> Callable[[str], Any]:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever the file does when it is run
-        raise ExtraError(f"`{path}` cannot be run: {type(error).__name__}: {error}") from error
+        raise ExtraError(f"`{path}` cannot be run: {_words(error)}") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise ExtraError(f"`{path}` has no function `{name}`")
@@ -118,9 +122,15 @@ def scorer(place: str) -> Scorer:
 
     def score(text: str) -> float:
         try:
-            return float(function(text))
+            found = float(function(text))
         except Exception as error:  # whatever the function does
-            raise ExtraError(f"the scorer `{where}` failed on a text: {type(error).__name__}: {error}") from error
+            raise ExtraError(f"the scorer `{where}` failed on {_shown(text)}: {_words(error)}") from error
+        if math.isnan(found) or found == math.inf:
+            raise ExtraError(
+                f"the scorer `{where}` gave {found} for {_shown(text)}: it must return a number of nats, or -inf to "
+                "forbid a text"
+            )
+        return found
 
     return Scorer(where, score, "sentence" if level == "sentence" else "response")
 
@@ -136,9 +146,18 @@ def prefix_rule(place: str) -> Callable[[str], bool]:
         try:
             found = function(text)
         except Exception as error:  # whatever the function does
-            raise ExtraError(f"the rule `{place}` failed on a text: {type(error).__name__}: {error}") from error
+            raise ExtraError(f"the rule `{place}` failed on {_shown(text)}: {_words(error)}") from error
         if not isinstance(found, bool):
-            raise ExtraError(f"the rule `{place}` must return True or False, not {found!r}")
+            raise ExtraError(f"the rule `{place}` must return True or False; for {_shown(text)} it gave {found!r}")
         return found
 
     return allows
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _shown(text: str) -> str:
+    short = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+    return f"the text {short!r}"

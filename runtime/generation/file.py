@@ -18,37 +18,46 @@ class AnswersFileError(Exception):
 class AnswersFile:
     """Answers in `path`. `head` are JSON values: everything that the answers depend on.
 
-    A file with the same head is gone on with; a last line that an interruption left unfinished is cut off. Raises
-    AnswersFileError for any other file, and where the folder is missing.
+    A file with the same head is gone on with; a last line that an interruption left unfinished is cut off. `done` are
+    the prompts that are answered in it, `missing` how many of these answers hold no response. Raises AnswersFileError
+    for any other file, and where the folder is missing.
     """
 
     def __init__(self, path: Path, head: Mapping[str, Any]) -> None:
         self.path = path
         self.done: frozenset[int] = frozenset()
-        first = json.dumps({"format": FORMAT, **head}, sort_keys=True, ensure_ascii=False)
+        self.missing = 0
+        first = _line({"format": FORMAT, **head})
         try:
-            if path.exists() and path.stat().st_size:
+            if path.exists() and not path.is_file():
+                raise AnswersFileError(f"`{path}` is no file; choose another one with --out")
+            if path.exists() and not (first + "\n").encode().startswith(path.read_bytes()):
                 self._go_on(first)
-            else:
-                path.write_text(first + "\n", encoding="utf-8")
+            else:  # not there, or interrupted before its first line was whole
+                path.write_bytes((first + "\n").encode())
         except OSError as error:
-            raise AnswersFileError(f"`{path}` cannot be used for answers: {error.strerror or error}") from error
+            raise AnswersFileError(
+                f"answers cannot be kept in `{path}`: {(error.strerror or str(error)).lower()}; choose another file "
+                "with --out"
+            ) from error
 
-    def add(self, index: int, answer: Mapping[str, Any]) -> None:
+    def add(self, answer: Mapping[str, Any]) -> None:
         """Writes one answer, to the disk. Raises AnswersFileError."""
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"prompt": index, **answer}, ensure_ascii=False) + "\n")
+            with self.path.open("ab") as file:
+                file.write((_line(answer) + "\n").encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise AnswersFileError(f"`{self.path}` cannot be written: {error.strerror or error}") from error
+            raise AnswersFileError(
+                f"`{self.path}` cannot be written: {(error.strerror or str(error)).lower()}; what it holds is kept"
+            ) from error
 
     def _go_on(self, first: str) -> None:
         data = self.path.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
-        lines = whole.decode("utf-8", "replace").split("\n")[:-1]
-        known = _head(lines[0] if lines else "")
+        lines = whole.split(b"\n")[:-1]
+        known = _head(lines[0] if lines else b"")
         if known is None:
             raise AnswersFileError(f"`{self.path}` exists and is no file of answers; choose another one with --out")
         wanted = json.loads(first)
@@ -56,20 +65,42 @@ class AnswersFile:
         if changed:
             raise AnswersFileError(
                 f"`{self.path}` holds answers that were made otherwise ({', '.join(changed)}); choose another file "
-                "with --out, or remove it"
+                "with --out, or remove this one"
             )
-        try:
-            self.done = frozenset(int(json.loads(line)["prompt"]) for line in lines[1:])
-        except (ValueError, KeyError, TypeError) as error:
-            raise AnswersFileError(f"`{self.path}` is damaged: {error}; remove it and begin again") from error
+        done = []
+        for number, line in enumerate(lines[1:], 2):
+            index, answered = _answer(line)
+            if index is None or index in done:
+                raise AnswersFileError(
+                    f"`{self.path}` is damaged in line {number}; remove that line to have its answer made again, or "
+                    "the file to begin again"
+                )
+            done.append(index)
+            self.missing += not answered
+        self.done = frozenset(done)
         if len(whole) < len(data):
             with self.path.open("r+b") as file:
                 file.truncate(len(whole))
 
 
-def _head(line: str) -> dict[str, Any] | None:
+def _line(value: Mapping[str, Any]) -> str:
+    # ASCII only: no character of an answer can be taken for the end of a line
+    return json.dumps(value, sort_keys=True, allow_nan=False)
+
+
+def _answer(line: bytes) -> tuple[int | None, bool]:
+    """(the prompt, None where the line is no answer; whether there is a response)."""
     try:
         found = json.loads(line)
-    except ValueError:
+        index = found["prompt"]
+        return (index if type(index) is int else None), bool(found["responses"] or found.get("rescued"))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None, False
+
+
+def _head(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and found.get("format") == FORMAT else None

@@ -14,22 +14,16 @@ from bylaw.runtime.calibration.problem import Multipliers
 from bylaw.runtime.calibration.record import prompts_digest
 from bylaw.runtime.calibration.sample_store import SampleStore, StoreError, StoreKey
 from bylaw.runtime.decoders.interface import DecodeTask
-from bylaw.runtime.enforcement import (
-    EnforcementError,
-    PromptPlan,
-    Stages,
-    decode_tasks,
-    plan_prompts,
-    require_feasible,
-    with_own,
-)
+from bylaw.runtime.enforcement import EnforcementError, PromptPlan, Stages, plan_prompts, with_own
 from bylaw.runtime.generation.extras import Extras
 from bylaw.runtime.models.interface import LanguageModel
+from bylaw.runtime.twist.compiler import TwistCompiler
+from bylaw.runtime.twist.policies import ENOUGH_FOR_OWN_TWIST, decode_tasks, require_feasible, twist_compiler
 from bylaw.spec.trace import Trace
 
 LOOK_AHEAD_SEED = 0
 """The samples that look-ahead is counted on do not depend on the seed of the answers, so that they can be kept."""
-LEAST_SAMPLES = 256
+LEAST_SAMPLES = 64
 """Fewest base samples in all, when their number is not given."""
 LEAST_PER_PROMPT = 16
 STORES_KEPT = 100
@@ -38,12 +32,27 @@ STORES_KEPT = 100
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Everything that does not depend on the decoder; `base` [X] are the base samples of each prompt."""
+    """Everything that does not depend on the decoder.
+
+    `base` [X] are the base samples that look-ahead was counted on, those of each prompt; `pool` are all of them.
+    `remarks` say what look-ahead cannot promise for these rules; `compiler` remembers what it built.
+    """
 
     program: RewardProgram
     plans: tuple[PromptPlan, ...]
     tasks: tuple[DecodeTask, ...]
     base: tuple[tuple[Draw, ...], ...]
+    remarks: tuple[str, ...] = ()
+    compiler: TwistCompiler | None = None
+
+    @property
+    def pool(self) -> tuple[Draw, ...]:
+        return tuple(draw for own in self.base for draw in own)
+
+    def counted_for(self, index: int) -> tuple[Draw, ...]:
+        """Base samples for a closer look at one prompt: its own where there are enough, else all."""
+        own = self.base[index]
+        return own if len(own) >= ENOUGH_FOR_OWN_TWIST else self.pool
 
 
 @dataclass(frozen=True)
@@ -67,23 +76,27 @@ def prepare(
     stages: Stages,
     multipliers: Multipliers | None = None,
     extras: Extras | None = None,
+    kept: Sequence[Draw] = (),
 ) -> Prepared:
     """The tasks of all prompts. A policy with limits needs their multipliers.
 
-    Samples of the base model are kept in the cache folder, by model, prompts and settings. Raises EnforcementError,
-    Infeasible, TwistError, ModelError.
+    Look-ahead is counted on `kept` where there are any: base samples of other prompts, under this model and these
+    settings (`kept_samples` finds them). Else the base model is sampled, and the samples are kept in the cache folder,
+    by model, prompts and settings. Raises EnforcementError, Infeasible, TwistError, ModelError, ExtraError.
     """
     plans = plan_prompts(program, prompts, model, settings.max_tokens)
     known = multipliers or Multipliers({})
     require_multipliers(plans, known)
     plans = tuple(with_own(plans, known.own))
-    require_feasible(plans, model, settings.max_tokens)
-    base = _base_samples(program, plans, model, settings, stages)
-    tasks = decode_tasks(plans, base, model, known.common, settings.max_tokens)
+    compiler = twist_compiler(model, settings.max_tokens)
+    remarks = require_feasible(plans, model, settings.max_tokens, compiler=compiler)
+    elsewhere = [list(kept), *([] for _ in plans[1:])]
+    base = elsewhere if kept else _base_samples(program, plans, model, settings, stages)
+    tasks = decode_tasks(plans, base, model, known.common, settings.max_tokens, compiler=compiler)
     if extras is not None:
-        tasks = [extras.add_to(task) for task in tasks]
+        tasks = extras.add_to(tasks)
         extras.require_start(tasks, model.vocabulary, settings.max_tokens)
-    return Prepared(program, plans, tuple(tasks), tuple(map(tuple, base)))
+    return Prepared(program, plans, tuple(tasks), tuple(map(tuple, base)), remarks, compiler)
 
 
 def require_multipliers(plans: Sequence[PromptPlan], multipliers: Multipliers) -> None:
