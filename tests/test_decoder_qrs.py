@@ -17,7 +17,15 @@ from decoding_models import CAP, REPLICATES, Exact, Tiny, enumerated, hard, poli
 
 from bylaw.compiler.automata.counts import add
 from bylaw.runtime.decoders.interface import DecodeError, DecodeResult, DecodeTask, PromptLaw
-from bylaw.runtime.decoders.pilot import Pilot, least_bound, pilot_from_json, pilot_of, prompt_key, quality, tail_shape
+from bylaw.runtime.decoders.pilot import (
+    Pilot,
+    least_bound,
+    pilot_from_json,
+    pilot_of,
+    prompt_key,
+    quality,
+    tail_shape,
+)
 from bylaw.runtime.decoders.qrs import Qrs
 from bylaw.runtime.decoders.sir import Sir, proposal_log_prob
 from bylaw.runtime.models import Vocabulary, sample_base
@@ -518,3 +526,11 @@ def test_options_that_make_no_sense_are_refused(exact: Exact) -> None:
     for wrong in (None, {}, {"log_weights": ["1"], "prompts": ["x"]}, {"log_weights": [1.0], "prompts": []}):
         with pytest.raises(DecodeError, match="pilot"):
             pilot_from_json(wrong)
+
+
+def test_nearly_equal_weights_have_no_tail() -> None:
+    """Most weights tie and a few lie a little above: no reason to warn of means that cannot be trusted."""
+    nearly = [0.0] * 90 + [0.001, 0.01, 0.02, 0.02, 0.03, 0.05, 0.05, 0.1, 0.2, 0.3]
+    assert tail_shape(nearly) is None
+    assert tail_shape([0.01 * each for each in range(100)]) is None
+    assert tail_shape([0.1 * each for each in range(100)]) is not None

@@ -168,3 +168,17 @@ def test_records_survive_json(record: RunRecord) -> None:
 
     assert run_from_json(to_json(record)) == record
     assert json.loads(to_json(record))["schema_version"] == 1
+
+
+def test_the_answer_under_a_policy_comes_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer itself is sampled, and another processor rounds otherwise: compared is what is told about it."""
+    pytest.importorskip("torch", reason="answers need a model")
+    shown = block("generate").replace("\\\n", " ")
+    command, _, _ = shown.partition("\n")
+    monkeypatch.chdir(ROOT)
+    result = CliRunner().invoke(main, shlex.split(command.removeprefix("$ bylaw ")))
+    assert result.exit_code == 0, result.output
+    told = [line for line in result.stderr.splitlines() if "heavy tail" not in line]
+    expected = [line for line in shown.splitlines() if line.startswith(("note:", "sampling", "prompt"))]
+    assert [re.sub(r"[\d.]+", "#", line) for line in told] == [re.sub(r"[\d.]+", "#", line) for line in expected]
+    assert len(result.stdout.split()) > 20

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import codecs
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -82,7 +83,8 @@ class Forced:
             look = frontier.look()
             for node in np.unique(frontier.nodes):
                 same = np.flatnonzero(frontier.nodes == node)
-                laws = _Laws(look.law[node], look.scores[node], self._law)
+                goes_on = self._goes_on(frontier.response(int(same[0])))
+                laws = _Laws(look.law[node], look.scores[node], self._law, goes_on)
                 first = rows[same[:1]]
                 factors = {w.factor.term: w.log_factors(first, self._cap - step - 1, len(laws.base))[0] for w in walks}
                 alone = {term: _tilted(laws.base, factor) for term, factor in factors.items()}
@@ -98,6 +100,22 @@ class Forced:
         factors = factors_of(self._task, self._model.vocabulary)
         run(self._model, prompts, factors, self._cap, choose, masked=False)
         return traced
+
+    def _goes_on(self, begun: tuple[int, ...]) -> Callable[[int], bool]:
+        """Whether a token, or the end, leaves text that is well-formed or can become it; other tokens break no rule."""
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        decoder.decode(self._model.vocabulary.data(begun))
+        inside = decoder.getstate()
+
+        def is_text(token: int) -> bool:
+            decoder.setstate(inside)
+            try:
+                decoder.decode(b"" if token == self._end else self._model.vocabulary.data([token]), token == self._end)
+            except UnicodeDecodeError:
+                return False
+            return True
+
+        return is_text
 
     def _said(self, tokens: tuple[int, ...], step: int) -> int:
         if step < len(tokens):
@@ -161,7 +179,9 @@ def _is_written(effect: Effect) -> bool:
 class _Laws:
     """The next-token laws behind one beginning, [V] log probabilities each: of the base model, twisted and proposed."""
 
-    def __init__(self, base: FloatArray, scores: FloatArray, law: Literal["twist", "mask"]) -> None:
+    def __init__(
+        self, base: FloatArray, scores: FloatArray, law: Literal["twist", "mask"], is_text: Callable[[int], bool]
+    ) -> None:
         legal = np.isfinite(scores)
         self.base = base
         self.twisted, self.kl_law = _tilted(base, np.where(legal, scores - np.where(legal, base, 0.0), -np.inf))
@@ -170,8 +190,10 @@ class _Laws:
         self.removed = float(np.exp(base[~legal]).sum())
         self.wanted = int(np.argmax(base))
         falling = np.exp(base) - np.exp(self.twisted)
-        self.falls = bool(falling.max() > SMALL_FALL)
-        self.lost = int(np.argmax(falling)) if self.falls else self.wanted
+        most = (int(token) for token in np.argsort(-falling, kind="stable") if falling[token] > SMALL_FALL)
+        found = next(filter(is_text, most), None)
+        self.falls = found is not None
+        self.lost = self.wanted if found is None else found
 
 
 def _tilted(base: FloatArray, factor: FloatArray) -> tuple[FloatArray, float]:

@@ -35,6 +35,8 @@ LEAST_DRAWS = 16
 """Fewer weights tell nothing about what lies beyond the bound."""
 LEAST_EFFECTIVE = 4.0
 """Draws: with a smaller effective size the largest weight dominates, and no number but the acceptance is told."""
+_NO_TAIL = 0.4
+"""Nats between the smallest and the largest weight of the tail."""
 HEAVY_TAIL = 0.7
 """Shape of the tail above which means of weights converge too slowly to be trusted (Vehtari et al. 2024)."""
 _RESAMPLES = 400
@@ -279,11 +281,12 @@ def tail_shape(log_weights: Sequence[float]) -> float | None:
     """k̂ of a generalised Pareto law fitted to the largest weights; None below 25 draws or without a tail.
 
     Zhang and Stephens 2009 with the weak prior of Vehtari et al. 2024 (Pareto smoothed importance sampling): the tail
-    are the min(N/5, 3√N) largest of N weights. Above 0.7 means of the weights are not reliable.
+    are the min(N/5, 3√N) largest of N weights. Above 0.7 means of the weights are not reliable. Largest weights that
+    are nearly equal are no tail, whatever shape their small differences have.
     """
     logs = np.sort(np.array(log_weights, dtype=np.float64))
     tail = int(min(len(logs) / 5, 3 * np.sqrt(len(logs))))
-    if tail < 5 or not np.isfinite(logs[-tail - 1]):
+    if tail < 5 or not np.isfinite(logs[-tail - 1]) or logs[-1] - logs[-tail - 1] < _NO_TAIL:
         return None
     excess = np.exp(logs[-tail:] - logs[-1]) - np.exp(logs[-tail - 1] - logs[-1])
     quarter = float(excess[int(tail / 4 + 0.5) - 1])
