@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from tinylanguage import Quiet, Tiny
 
+import bylaw
 from bylaw.compiler.pipeline import compile_source
 from bylaw.compiler.program import RewardProgram
 from bylaw.runtime.calibration.draws import Sampler
 from bylaw.runtime.calibration.problem import Multipliers
 from bylaw.runtime.calibration.sample_store import SampleStore, StoreKey
+from bylaw.runtime.cli.generate_output import remarks
 from bylaw.runtime.decoders.interface import Decoder, DecodeResult, DecodeTask, RegulatedSample, Watch
 from bylaw.runtime.enforcement import EnforcementError, score_samples
 from bylaw.runtime.generation.answers import Answer, BrokenRule, answers, as_json
@@ -211,7 +213,7 @@ def test_a_line_of_json_has_all_that_was_found() -> None:
     for said, sample in zip(line["responses"], answer.result.responses, strict=True):
         assert said == {
             "text": sample.text, "tokens": list(sample.tokens), "log_p0": sample.log_p0, "log_q": sample.log_q,
-            "log_reward": sample.log_reward,
+            "log_reward": sample.log_reward, "cut": len(sample.tokens) == CAP,
         }  # fmt: skip
     assert line["acceptance"].keys() == {"value", "low", "high"}
     [nothing] = decode(ready(tiny()), make_decoder("qrs", 2), tiny(), limits=Limits(passes=0))
@@ -434,3 +436,27 @@ def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").mkdir()
     with pytest.raises(AnswersFileError, match="cannot be written"):
         kept.add(line(0))
+
+
+def test_a_single_text_is_one_prompt_and_one_stop_string() -> None:
+    policy = compile_source(Source("p", 'rule calm at user { must not contain "!" }\n'))
+    model = Tiny(TabularModel(max_tokens=6, seed=3))
+    options = {"max_tokens": 4, "decoder": "mask", "samples": 4}
+    [alone] = bylaw.generate(policy, "hello", model, stop="ab", **options)
+    [listed] = bylaw.generate(policy, ["hello"], model, stop=["ab"], **options)
+    assert alone.texts == listed.texts
+    with pytest.raises(TypeError, match="compile_file"):
+        bylaw.generate("rules.bylaw", ["hello"], model)  # type: ignore[arg-type]
+
+
+def test_answers_that_are_cut_say_so() -> None:
+    policy = compile_source(Source("p", 'rule calm at user { must not contain "!" }\n'))
+    model = Tiny(TabularModel(max_tokens=6, seed=3))
+    found = bylaw.generate(policy, ["a"] * 20, model, max_tokens=2, decoder="mask", samples=4)
+    assert {answer.cut[0] for answer in found} == {True, False}
+    for answer in found:
+        [sample] = answer.result.responses
+        assert answer.cut == (len(sample.tokens) == 2,)
+        told = [line for line in remarks(answer, "mask") if "--max-tokens" in line]
+        assert len(told) == answer.cut[0]
+        assert as_json(answer, "mask")["responses"][0]["cut"] is answer.cut[0]  # type: ignore[index]

@@ -283,7 +283,7 @@ def test_an_engine_that_gives_up_is_told_before_the_first_token_and_after() -> N
 
 def test_without_the_engine_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "llguidance", None)
-    with pytest.raises(DecodeError, match=r"need the extra `bylaw\[grammar\]`"):
+    with pytest.raises(DecodeError, match=r"need the extra `grammar`"):
         Grammar.from_regex("a", split_vocabulary(False))
     assert grammar_module.Grammar is Grammar  # importing the module needs no engine
 

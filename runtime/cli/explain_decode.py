@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -38,6 +39,10 @@ def command(report: str, decode: bool, position: int | None, picture: str | None
     """
     from bylaw.runtime.decode_report.record import DecodeReportError, load, to_json
 
+    if Path(report).is_dir():
+        inside = sorted(path.name for path in Path(report).glob("*.json"))
+        named = f"give one of its reports, such as `{Path(report) / inside[0]}`" if inside else "it holds no reports"
+        fail(f"`{report}` is a folder: {named}", UNUSABLE)
     try:
         found = load(report)
         if picture is not None:

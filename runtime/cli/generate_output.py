@@ -117,7 +117,8 @@ def remarks(answer: Answer, decoder: str) -> list[str]:
     shared = f" for {answer.together} prompts together" if answer.together > 1 else ""
     parts = [f"{told.passes} evaluations of the model", f"{answer.seconds:.1f} s{shared}"]
     if told.acceptance is not None:
-        parts.insert(0, f"{told.acceptance.value:.0%} of {result.particles} proposals accepted")
+        tried = "steps" if decoder == "mh" else "proposals"
+        parts.insert(0, f"{told.acceptance.value:.0%} of the {tried} accepted")
     elif result.particles > 1 and result.responses:
         parts.insert(0, f"{result.particles} proposals, worth {result.ess:.1f} independent ones")
     if told.total_variation is not None:
@@ -128,6 +129,9 @@ def remarks(answer: Answer, decoder: str) -> list[str]:
     if told.stopped is not None and not told.remarks:
         limit = {"passes": "--passes", "deadline": "--deadline"}.get(told.stopped, told.stopped)
         found.append(f"{name}: stopped early by {limit}; what is given is what had been reached")
+    if any(answer.cut):
+        some = f"{sum(answer.cut)} of {len(answer.cut)} answers were" if len(answer.cut) > 1 else "the answer was"
+        found.append(f"{name}: {some} still going on at the most tokens, and cut there (--max-tokens)")
     if result.responses:
         return found
     if answer.texts:

@@ -268,7 +268,7 @@ class _Plan:
         return replace(self, drawn=drawn, remarks=(*self.notes, *self._remarks(mode, exact)))
 
     def _remarks(self, mode: Mode, exact: bool) -> tuple[str, ...]:
-        size = f"the tree holds {len(self.trie.nodes)} beginnings in about {self.trie.bytes} bytes"
+        size = f"the tree holds {len(self.trie.nodes)} beginnings in about {self.trie.bytes / 1e6:.1f} MB"
         if exact:
             return size, "every possible response was found: log Z is exact"
         if mode in ("greedy", "search"):

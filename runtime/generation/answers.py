@@ -25,6 +25,7 @@ class Answer:
     """What was decoded for one prompt, by its position among the prompts.
 
     `seconds`, and the passes of the diagnostics, are those of all the `together` prompts of one call of the decoder.
+    `cut` tells of each response whether it was still going on at the most tokens that it may have.
     """
 
     index: int
@@ -33,6 +34,7 @@ class Answer:
     seed: int
     seconds: float
     together: int = 1
+    cut: tuple[bool, ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -72,7 +74,11 @@ def answers(
             if responses is not None and len(result.responses) > responses:
                 result = replace(result, responses=result.responses[-responses:])
             if index not in done:
-                yield Answer(index, prepared.plans[index], result, own_seed, seconds, len(part))
+                cut = tuple(
+                    len(sample.tokens) == max_tokens and not model.vocabulary.stopped(sample.tokens)
+                    for sample in result.responses
+                )
+                yield Answer(index, prepared.plans[index], result, own_seed, seconds, len(part), cut)
 
 
 def prompts_together(particles: int, *, alone: bool) -> int:
@@ -137,8 +143,9 @@ def as_json(answer: Answer, decoder: str) -> dict[str, object]:
                 "log_p0": sample.log_p0,
                 "log_q": sample.log_q,
                 "log_reward": sample.log_reward,
+                "cut": cut,
             }
-            for sample in result.responses
+            for sample, cut in zip(result.responses, answer.cut, strict=True)
         ],
         "decoder": decoder,
         "biased": result.biased,

@@ -36,14 +36,14 @@ def load_model(path: str | Path | None = None, *, temperature: float = 1.0) -> L
 
 def generate(
     compiled: Compiled,
-    prompts: Sequence[str | Trace],
+    prompts: str | Trace | Sequence[str | Trace],
     model: LanguageModel | None = None,
     *,
     decoder: str | Decoder = "qrs",
     responses: int = 1,
     max_tokens: int = 160,
     seed: int = 0,
-    stop: Sequence[str] = (),
+    stop: str | Sequence[str] = (),
     limits: Limits | None = None,
     calibration: str | Path | None = None,
     extras: Extras | None = None,
@@ -56,10 +56,15 @@ def generate(
     what `bylaw calibrate` wrote, which a policy with limits needs. A decoder that is an object knows itself how many
     responses it gives. `samples`: see `PrepareSettings`.
 
-    Raises PolicyError where the policy is not sound, EnforcementError and Infeasible where it cannot be enforced,
-    DecodeError (wrong decoder, option or extra), ModelError, TwistError, CalibrationRecordError, and BrokenRule where a
-    decoder has a defect.
+    Raises TypeError for a policy that is not compiled, PolicyError where it is not sound, EnforcementError and
+    Infeasible where it cannot be enforced, DecodeError (wrong decoder, option or extra), ModelError, TwistError,
+    CalibrationRecordError, and BrokenRule where a decoder has a defect.
     """
+    if not isinstance(compiled, Compiled):
+        raise TypeError("the policy comes compiled: bylaw.generate(bylaw.compile_file('rules.bylaw'), ...)")
+    # a single text is meant as one, not as its letters
+    prompts = [prompts] if isinstance(prompts, str | Trace) else prompts
+    stop = (stop,) if isinstance(stop, str) else stop
     program = compiled.require()
     base = model or load_model()
     stopping = StoppingModel(base, tuple(stop)) if stop else base

@@ -276,9 +276,10 @@ def require_start(grammar: Grammar, others: Sequence[LookAhead], max_tokens: int
             raise DecodeError(f"no response of at most {max_tokens} tokens obeys the factor `{factor.name}` alone")
         scores += factor.begin([()], [()]).look_ahead(left)
         if not np.isfinite(scores).any():
+            name = "the hard rules of the policy" if factor.name == "rules" else factor.name
             raise DecodeError(
-                f"no response can begin: each first token that the {grammar.name} allows is forbidden by "
-                f"`{factor.name}`; change the one or the other"
+                f"no response can begin: each first token that the {grammar.name} allows is forbidden by {name}; "
+                "change the one or the other"
             )
 
 
@@ -321,6 +322,9 @@ def _engine() -> ModuleType:
     try:
         import llguidance
     except ImportError as error:
-        raise DecodeError("grammars need the extra `bylaw[grammar]`, and `llguidance` is not installed") from error
+        raise DecodeError(
+            "grammars need the extra `grammar` (llguidance is missing): install bylaw with it, as in "
+            "pip install '.[grammar]'"
+        ) from error
     engine: ModuleType = llguidance
     return engine

@@ -229,7 +229,8 @@ def _client(timeout: float, key: str | None) -> httpx2.Client:
         import tenacity  # noqa: F401 - needed later, missed now
     except ImportError as error:
         raise EndpointError(
-            f"an endpoint needs the extra `bylaw[endpoint]`, and `{error.name}` is not installed"
+            f"an endpoint needs the extra `endpoint` ({error.name} is missing): install bylaw with it, as in "
+            "pip install '.[endpoint]'"
         ) from error
     return httpx2.Client(timeout=timeout, headers={} if key is None else {"authorization": f"Bearer {key}"})
 
