@@ -157,9 +157,7 @@ def _columns(data: Mapping[str, Any], columns: ColumnNames, answered: bool) -> t
     for role, name in wanted:
         if name not in data:
             known = f"its keys are {quote_all(data)}" if data else "it is empty"
-            near = suggestion(name, data)
-            meant = f"{near.rstrip('?')} where it should be {quote(name)}?" if near else ""
-            raise Unreadable(f"the object has no {quote(name)}; {known}{meant}")
+            raise Unreadable(f"the object has no {quote(name)}; {known}{suggestion(name, data)}")
         if not isinstance(data[name], str):
             raise Unreadable(f"{quote(name)} is not a text")
         if data[name] or role != "system":
