@@ -115,7 +115,7 @@ def test_a_second_call_draws_nothing_and_writes_the_same_bytes(house: Path) -> N
 
 def test_changed_rules_use_the_answers_of_the_model_again(house: Path) -> None:
     calibrate(house)
-    base = next((house / "out" / "samples").glob("base-60/*"))
+    base = next((house / "out" / "samples").glob("base16-60/*"))
     before = base.stat().st_mtime_ns
     result = calibrate(house, policy=POLICY.replace("10%", "15%"))
     assert result.exit_code == 0
