@@ -1,5 +1,6 @@
 """What all tests share: helpers beside them, one thread for each worker, a cache folder of their own, golden files."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--update-golden") and config.getoption("numprocesses", None):
         raise pytest.UsageError("--update-golden: several tests write README.md, so it needs one process, as by -n 0")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Thousands of tests with their parameters live until the end: the garbage collector need not look at them again and
+    again, least of all in the middle of something that is timed."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
