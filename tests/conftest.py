@@ -39,8 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Thousands of tests with their parameters live until the end: the garbage collector need not look at them again and
-    again, least of all in the middle of something that is timed."""
+    """Thousands of tests with their parameters live until the end: the garbage collector need not look at them again
+    and again, least of all in the middle of something that is timed."""
     gc.collect()
     gc.freeze()
 
