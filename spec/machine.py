@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 from bylaw.spec.charset import CharSet
 
@@ -85,14 +86,26 @@ def minimal(machine: CountingMachine) -> CountingMachine:
             break
         blocks = refined
     standing = {block: state for state, block in reversed(tuple(enumerate(blocks)))}
-    order, places = [blocks[0]], {blocks[0]: 0}
-    for block in order:
-        for target, _ in step[standing[block]]:
-            if blocks[target] not in places:
-                places[blocks[target]] = len(order)
-                order.append(blocks[target])
-    rows = [tuple((places[blocks[target]], add) for target, add in step[standing[block]]) for block in order]
-    return _with_fewest_classes(machine.classes, rows, tuple(final[standing[block]] for block in order))
+    rows = {block: tuple((blocks[target], add) for target, add in step[state]) for block, state in standing.items()}
+    # states are numbered as the classes that are left lead to them, or the same machine could be written in two ways
+    classes, rows = _with_fewest_classes(machine.classes, {block: rows[block] for block in _reached(rows, blocks[0])})
+    places = {block: place for place, block in enumerate(_reached(rows, blocks[0]))}
+    numbered = tuple(tuple((places[target], add) for target, add in rows[block]) for block in places)
+    return CountingMachine(classes, numbered, tuple(final[standing[block]] for block in places))
+
+
+_Rows: TypeAlias = dict[int, tuple[tuple[int, int], ...]]
+
+
+def _reached(rows: _Rows, start: int) -> list[int]:
+    """The states that some text leads to, in the order of the classes."""
+    order = dict.fromkeys([start])
+    for state in (waiting := [start]):
+        for target, _ in rows[state]:
+            if target not in order:
+                order[target] = None
+                waiting.append(target)
+    return list(order)
 
 
 def _pushed(machine: CountingMachine) -> tuple[list[list[tuple[int, int]]], list[int]]:
@@ -109,14 +122,12 @@ def _pushed(machine: CountingMachine) -> tuple[list[list[tuple[int, int]]], list
     return step, [last - due[state] for state, last in enumerate(machine.final)]
 
 
-def _with_fewest_classes(
-    classes: tuple[CharSet, ...], rows: list[tuple[tuple[int, int], ...]], final: tuple[int, ...]
-) -> CountingMachine:
-    columns = list(zip(*rows, strict=True))
+def _with_fewest_classes(classes: tuple[CharSet, ...], rows: _Rows) -> tuple[tuple[CharSet, ...], _Rows]:
+    columns = list(zip(*rows.values(), strict=True))
     members: dict[tuple[tuple[int, int], ...], list[CharSet]] = {}
     for column, charset in zip(columns[:-1], classes, strict=True):
         if column != columns[-1]:
             members.setdefault(column, []).append(charset)
-    kept = (*members, columns[-1])
+    kept = zip(*(*members, columns[-1]), strict=True)
     merged = tuple(CharSet(()).union(*charsets) for charsets in members.values())
-    return CountingMachine(merged, tuple(zip(*kept, strict=True)), final)
+    return merged, dict(zip(rows, kept, strict=True))

@@ -12,8 +12,9 @@ CODES = ("P419",)
 
 def find(view: PolicyView) -> Iterator[Finding]:
     """P419 for the parameters on which hard rules or permissions depend."""
-    named = _named_where_it_matters(view.module)
-    items = [item for item in view.module.items if isinstance(item, ast.ParamDecl) and item.name.text in named]
+    declared = [item for item in view.module.items if isinstance(item, ast.ParamDecl)]
+    named = _named_where_it_matters(view.module) if declared else set()
+    items = [item for item in declared if item.name.text in named]
     if items:
         from bylaw.compiler.proofs._parameters import all_findings
 
