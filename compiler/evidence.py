@@ -14,6 +14,7 @@ from bylaw.spec.expression import (
     And,
     BooleanExpression,
     Compare,
+    ConceptScore,
     Count,
     EachEvent,
     EachPart,
@@ -82,6 +83,10 @@ def _pieces(statement: BooleanExpression, here: Situation, wanted: bool, start: 
             for counted, bound, order in ((left, right, broken), (right, left, MIRRORED[broken])):
                 if isinstance(counted, (Count, Occurrences)):
                     yield from _surplus(order, counted, bound, here, start)
+                    return
+                if isinstance(counted, ConceptScore):
+                    if order in ("<", "<="):  # what falls short of a threshold is nowhere in particular
+                        yield from _seen(counted, here, start)
                     return
                 if isinstance(counted, EventCount):
                     statuses = found(counted.selector, here).statuses
@@ -154,6 +159,14 @@ def _surplus(
     units = catalog.unit(counted.unit).find(text)
     if allowed is not None and len(units) > max(allowed, 0):
         yield Extent(at + units[max(allowed, 0)].start, at + units[-1].end)
+
+
+def _seen(score: ConceptScore, here: Situation, start: int | None) -> Iterator[Extent]:
+    """Where a scorer saw the concept."""
+    text, at = text_in(score.subject, here), _place(score.subject, here, start)
+    if isinstance(text, str) and at is not None:
+        seen = here.trace.passages.get((score.concept.name, text), ())
+        yield from (Extent(at + first, at + end) for first, end in seen)
 
 
 def _moved(extents: Iterator[Extent], at: int) -> Iterator[Extent]:

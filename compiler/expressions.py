@@ -216,8 +216,11 @@ def _score(concept: Concept, text: str, here: Situation) -> float | Unknown:
     for examples, score in ((concept.like, 1.0), (concept.unlike, 0.0)):
         if any(bare == example.strip() for example in examples):
             return score
-    known = here.trace.scores.get((concept.name, text))
-    return Unknown(f"no scorer has scored `{concept.name}`") if known is None else known
+    key = (concept.name, text)
+    known = here.trace.scores.get(key)
+    if known is not None:
+        return known
+    return Unknown(here.trace.unscored.get(key, f"no scorer has scored `{concept.name}`"))
 
 
 def _call(

@@ -52,13 +52,18 @@ class Trace:
     """Messages in order, and facts by dotted name (`meta.topic`).
 
     The response is the last message when the assistant said it (a tool call is no response); the prompt is the last
-    user message before it. `scores` holds what is known of concepts: (concept, text) -> score from 0 to 1.
+    user message before it. `scores` holds what is known of concepts: (concept, text) -> score from 0 to 1. `unscored`
+    says for others why a scorer could not tell, `passages` where in the text it saw the concept (start, end).
     """
 
     messages: tuple[Message, ...]
     facts: Mapping[str, FactValue] = field(default_factory=lambda: MappingProxyType({}))
     id: str = ""
     scores: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
+    unscored: Mapping[tuple[str, str], str] = field(default_factory=lambda: MappingProxyType({}))
+    passages: Mapping[tuple[str, str], tuple[tuple[int, int], ...]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
 
     @property
     def response(self) -> str | None:
@@ -83,4 +88,5 @@ class Trace:
 
     def answered(self, response: str) -> Trace:
         """This conversation with one more assistant message."""
-        return Trace((*self.messages, Message("assistant", response)), self.facts, self.id, self.scores)
+        messages = (*self.messages, Message("assistant", response))
+        return Trace(messages, self.facts, self.id, self.scores, self.unscored, self.passages)

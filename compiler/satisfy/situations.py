@@ -10,7 +10,7 @@ is NotDecided.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bylaw.compiler.evaluate import truth
 from bylaw.compiler.satisfy.branch import Branch, Refutation
@@ -180,7 +180,7 @@ def _checked(expression: BooleanExpression, trace: Trace) -> Trace:
                 facts.setdefault(path, 0.0)
             case Fact(path) if not path.startswith("it."):
                 facts.setdefault(path, "")
-    complete = Trace(trace.messages, facts, trace.id, trace.scores)
+    complete = replace(trace, facts=facts)
     if truth(expression, complete) is not True:
         raise AssertionError("a situation that was found does not meet the condition")
     return complete

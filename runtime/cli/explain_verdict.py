@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def command(
             fail("say what the assistant answered with --response, or name a file with --transcript", UNUSABLE)
         said = (("system", system), ("user", prompt), ("assistant", response))
         trace = Trace(tuple(Message(role, text) for role, text in said if text is not None))
-    trace = Trace(trace.messages, {**trace.facts, **dict(map(_fact, facts))}, trace.id, trace.scores)
+    trace = replace(trace, facts={**trace.facts, **dict(map(_fact, facts))})
     found = [each for each in explain(compiled.require(), trace) if not only or each.rule in only]
     unknown = set(only) - {each.rule for each in found}
     if unknown:
