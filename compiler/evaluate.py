@@ -27,6 +27,7 @@ __all__ = (
     "evaluate",
     "evaluate_term",
     "number",
+    "settled",
     "text_of",
     "truth",
 )
@@ -99,13 +100,27 @@ def evaluate_term(term: RewardTerm, trace: Trace) -> TermScore:
     return _evaluated(term, Situation(trace))
 
 
+def settled(term: RewardTerm, verdict: Verdict) -> TermScore:
+    """The score of a term about which only this is known: it does not apply, or its statement counts for nothing.
+
+    Raises ValueError for another verdict, and for a term that measures: that depends on the response.
+    """
+    if verdict is Verdict.NOT_APPLICABLE:
+        return TermScore(term.id, verdict, 0.0, 0.0, is_hard=term.kind == "hard")
+    if verdict is not Verdict.SATISFIED or term.holds is None:
+        raise ValueError(f"what {term.id!r} says is not settled by its being {verdict}")
+    value, violated = _judge(term, term.kind != "budget" or term.sense == "at least")
+    assert not violated
+    return _score(term, value)
+
+
 def _evaluated(term: RewardTerm, here: Situation) -> TermScore:
     for condition in (term.condition, term.among):
         applies = True if condition is None else truth_in(condition, here)
         if isinstance(applies, Unknown):
             return _score(term, applies)
         if not applies:
-            return TermScore(term.id, Verdict.NOT_APPLICABLE, 0.0, 0.0, is_hard=term.kind == "hard")
+            return settled(term, Verdict.NOT_APPLICABLE)
     if term.holds is not None:
         holds = truth_in(term.holds, here)
         if isinstance(holds, Unknown):

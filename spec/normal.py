@@ -30,6 +30,10 @@ _MOST_SPELLINGS: Final = 64
 _MOST_PARTS: Final = 20_000
 
 
+_ASCII: Final = bytes(range(128))
+_MOST_REPLACED: Final = 20
+
+
 @dataclass(frozen=True)
 class Normalised(Concat):
     """A pattern, the one item, that is about the plain form of a text."""
@@ -50,7 +54,19 @@ def _replacements() -> Mapping[int, str]:
 
 def plain(text: str) -> str:
     """The plain form of a text; ASCII is its own."""
-    return text if text.isascii() else text.translate(_replacements())
+    if text.isascii():
+        return text
+    replacements = _replacements()
+    try:
+        others = text.encode().translate(None, _ASCII).decode()  # many times faster than going through the characters
+    except UnicodeEncodeError:
+        others = text
+    changed = [char for char in set(others) if ord(char) in replacements]
+    if len(changed) > _MOST_REPLACED:
+        return text.translate(replacements)
+    for char in changed:  # a few quotes and dashes in a long text: many times faster, and plain forms stay as they are
+        text = text.replace(char, replacements[ord(char)])
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from bylaw.compiler.evaluate import TermScore, Verdict, evaluate_term
 from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.runtime.audit import statistics
 from bylaw.runtime.audit.prompts import by_prompt, met_for_each, worst_of
+from bylaw.runtime.audit.scanning import Scanner
 from bylaw.runtime.audit.statistics import CONFIDENCE
 from bylaw.runtime.record import AuditRecord, Finding, InputProblem, Interval, TermAudit
 from bylaw.spec.errors import place
@@ -26,6 +27,9 @@ MAXIMUM_FINDINGS = 5
 
 _UNSCORED_SHARE = 0.02
 """With more than 2 % unscored, an average does not tell whether a limit is kept: the rest may be anything."""
+
+_SCANNED_FROM = 20_000
+"""Texts times terms."""
 
 _CLAUSE_CHARACTERS = 400
 _COMMENT = re.compile(
@@ -58,10 +62,13 @@ def audit(
         raise ValueError(f"{len(clusters)} clusters do not fit {len(traces)} traces")
     asked = len(traces)
     scores: list[tuple[TermScore, ...]] = []
+    # many patterns are faster looked for all at once, where there are so many texts that preparing for it pays
+    scanner = Scanner(program.terms, score) if asked * len(program.terms) >= _SCANNED_FROM else None
     try:
         for trace in traces:
             # one append a trace: an interrupt cannot leave a trace counted for some of the terms only
-            scores.append(tuple(score(term, trace) for term in program.terms))
+            each = tuple(score(term, trace) for term in program.terms) if scanner is None else scanner.scores(trace)
+            scores.append(each)
             if progress is not None:
                 progress(len(scores), len(traces))
     except KeyboardInterrupt:
