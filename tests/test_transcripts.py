@@ -33,6 +33,15 @@ def _text(line: object) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------- JSON lines
+def test_the_prompt_and_the_answer_may_be_messages(tmp_path):
+    said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    line = {"system": "s", "prompt": said, "response": [{"role": "assistant", "content": "d"}]}
+    (trace,) = read_transcripts(_write(tmp_path, "log.jsonl", line)).traces
+    roles = ["system", "user", "assistant", "user", "assistant"]
+    assert [(m.role, m.content) for m in trace.messages] == list(zip(roles, "sabcd", strict=True))
+    assert (trace.text("prompt"), trace.response) == ("c", "d")
+
+
 def test_conversations_and_flat_objects_become_traces(tmp_path):
     path = _write(
         tmp_path,
@@ -77,6 +86,14 @@ def test_parts_of_content_are_joined_and_a_tool_call_may_be_silent(tmp_path):
         ({"completion": "x", "prompt": "y"}, "no `response`; its keys are `completion`, `prompt`"),
         ({"prompt": "x", "responses": "y"}, "did you mean `responses`?"),
         ({"prompt": 3, "response": "y"}, "`prompt` is not a text"),
+        (
+            {"prompt": [{"role": "assistant", "content": "a"}], "response": "y"},
+            "`prompt` ends with the assistant; an answer follows the user or a tool",
+        ),
+        (
+            {"prompt": "x", "response": [{"role": "user", "content": "a"}]},
+            "`response` ends with the user; an answer is the assistant's",
+        ),
         ({"messages": []}, "`messages`"),
         ({"messages": [{"role": "bot", "content": "x"}]}, "the role `bot`"),
         ({"messages": [{"content": "x"}]}, "no `role`"),

@@ -153,16 +153,30 @@ def _columns(data: Mapping[str, Any], columns: ColumnNames, answered: bool) -> t
     wanted.append(("user", columns.prompt))
     if answered:
         wanted.append(("assistant", columns.response))
-    messages = []
+    messages: list[Message] = []
     for role, name in wanted:
         if name not in data:
             known = f"its keys are {quote_all(data)}" if data else "it is empty"
             raise Unreadable(f"the object has no {quote(name)}; {known}{suggestion(name, data)}")
+        if isinstance(data[name], list) and role != "system":
+            messages += _said_in(data[name], role, name)
+            continue
         if not isinstance(data[name], str):
             raise Unreadable(f"{quote(name)} is not a text")
         if data[name] or role != "system":
             messages.append(Message(role, require_text(data[name], quote(name))))
     return tuple(messages), {columns.response, *(name for _, name in wanted)}
+
+
+def _said_in(value: list[Any], role: str, name: str) -> tuple[Message, ...]:
+    """What stands in the column of the prompt or of the response as messages: the conversation before the answer, or
+    the answer."""
+    found = messages_of(value)
+    if role == "user" and found[-1].role == "assistant":
+        raise Unreadable(f"{quote(name)} ends with the assistant; an answer follows the user or a tool")
+    if role == "assistant" and found[-1].role != "assistant":
+        raise Unreadable(f"{quote(name)} ends with the {found[-1].role}; an answer is the assistant's")
+    return found
 
 
 # ------------------------------------------------------------------------------------------------------------ facts
