@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from bylaw.compiler.program import RewardProgram, RewardTerm
@@ -16,6 +16,13 @@ from bylaw.spec.source import Span
 from bylaw.spec.trace import Trace
 
 SAID: Mapping[str, str] = {"complies": "comply with", "violates": "violate", "skips": "skip", "waived": "waive"}
+Scored = Callable[[Trace], Trace]
+"""Adds to a trace what scorers say of its texts."""
+
+
+def unchanged(trace: Trace) -> Trace:
+    """Nothing scores: a concept is known of its own examples only."""
+    return trace
 
 
 def analyse(policy: RegulatorSet, program: RewardProgram) -> tuple[Diagnostic, ...]:
@@ -33,9 +40,9 @@ def terms_by_rule(program: RewardProgram) -> dict[str, tuple[RewardTerm, ...]]:
 
 
 # ------------------------------------------------------------------------------------------------------ examples
-def example_verdict(example: PolicyExample, terms: tuple[RewardTerm, ...]) -> RuleVerdict:
+def example_verdict(example: PolicyExample, terms: tuple[RewardTerm, ...], scored: Scored = unchanged) -> RuleVerdict:
     """What the rule says of an example. A text alone is taken to come where the rule applies."""
-    trace = Trace(example.messages, dict(example.facts))
+    trace = scored(Trace(example.messages, dict(example.facts)))
     return rule_verdict([as_meant(term, trace, example.is_text) for term in terms], trace)
 
 
@@ -65,12 +72,22 @@ def _check_examples(policy: RegulatorSet, rules: Mapping[str, tuple[RewardTerm, 
             continue
         found = example_verdict(example, terms)
         if found.verdict == "unscored":
-            note = "write a whole conversation between braces, and facts with `given`"
-            if "no scorer" in (found.reason or ""):
-                note = "a text is decided by its concept where it is one of its `like` or `unlike` texts"
-            yield _about(example.extent, "P502", f"this example cannot be decided: {found.reason}", notes=(note,))
+            yield _undecided(example.extent, f"this example cannot be decided: {found.reason}", found.reason or "")
         elif found.verdict != example.verdict:
             yield _wrong_example(example, found)
+
+
+def _undecided(extent: Extent, message: str, reason: str) -> Diagnostic:
+    """P502; no error where only a score is missing, since a check asks no scorer."""
+    if "no scorer" not in reason:
+        return _about(
+            extent, "P502", message, notes=("write a whole conversation between braces, and facts with `given`",)
+        )
+    notes = (
+        "a text is decided by its concept where it is one of its `like` or `unlike` texts",
+        "`bylaw test` asks scorers, and decides it where they can tell",
+    )
+    return replace(_about(extent, "P502", message, notes=notes), severity=Severity.WARNING)
 
 
 def _wrong_example(example: PolicyExample, found: RuleVerdict) -> Diagnostic:
@@ -102,10 +119,13 @@ def _check_tests(policy: RegulatorSet, rules: Mapping[str, tuple[RewardTerm, ...
 
 
 def expected_verdicts(
-    test: PolicyTest, expectation: Expectation, rules: Mapping[str, tuple[RewardTerm, ...]]
+    test: PolicyTest,
+    expectation: Expectation,
+    rules: Mapping[str, tuple[RewardTerm, ...]],
+    scored: Scored = unchanged,
 ) -> dict[str, RuleVerdict]:
     """What the rules that an expectation is about say at its place; all rules when it names none."""
-    trace = Trace(test.messages[: expectation.steps], dict(test.facts))
+    trace = scored(Trace(test.messages[: expectation.steps], dict(test.facts)))
     names = expectation.rules or tuple(rules)
     return {
         name: rule_verdict([as_meant(term, trace, False) for term in rules[name]], trace)
@@ -126,11 +146,17 @@ def _failures(
         elif any(each.verdict == expectation.verdict for each in found.values()):
             return
         else:
+            unscored = next((each for each in found.values() if "no scorer" in (each.reason or "")), None)
+            if unscored is not None:
+                message = f"whether a rule {_shown(expectation.verdict)} here cannot be decided: {unscored.reason}"
+                yield replace(_undecided(expectation.extent, message, unscored.reason or ""), notes=())
+                return
             yield _about(expectation.extent, "P504", f"no rule {_shown(expectation.verdict)} here")
             return
     for name, each in found.items():
         if each.verdict == "unscored":
-            yield _about(expectation.extent, "P502", f"`{name}` cannot be decided here: {each.reason}")
+            message = f"`{name}` cannot be decided here: {each.reason}"
+            yield replace(_undecided(expectation.extent, message, each.reason or ""), notes=())
         elif each.verdict != expectation.verdict:
             marked = each.broken or each.terms
             said = "broken here" if each.broken else "checked here"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from bylaw.compiler.analysis import as_meant, example_verdict, expected_verdicts, terms_by_rule
+from bylaw.compiler.analysis import Scored, as_meant, example_verdict, expected_verdicts, terms_by_rule, unchanged
 from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.compiler.verdicts import RuleVerdict
 from bylaw.spec.expression import Extent
@@ -17,7 +17,8 @@ from bylaw.spec.trace import Trace
 class Case:
     """One example, or one expectation of a test.
 
-    `found` are the verdicts of the rules that it is about. `observed` are all that it shows, for coverage: each rule's
+    `found` are the verdicts of the rules that it is about, `reason` says why the first of them that is unscored is.
+    `observed` are all that it shows, for coverage: each rule's
     terms with the conversation that they were evaluated on.
     """
 
@@ -28,21 +29,25 @@ class Case:
     extent: Extent
     passed: bool
     observed: tuple[tuple[tuple[RewardTerm, ...], Trace], ...]
+    reason: str | None = None
 
 
-def cases(policy: RegulatorSet, program: RewardProgram) -> tuple[Case, ...]:
-    """All cases, in the order examples, tests."""
+def cases(policy: RegulatorSet, program: RewardProgram, scored: Scored = unchanged) -> tuple[Case, ...]:
+    """All cases, in the order examples, tests; `scored` adds to each conversation what scorers say of it."""
     rules = terms_by_rule(program)
-    return (*_examples(policy, rules), *_tests(policy, rules))
+    return (*_examples(policy, rules, scored), *_tests(policy, rules, scored))
 
 
-def _examples(policy: RegulatorSet, rules: Mapping[str, tuple[RewardTerm, ...]]) -> Iterator[Case]:
+def _examples(policy: RegulatorSet, rules: Mapping[str, tuple[RewardTerm, ...]], scored: Scored) -> Iterator[Case]:
     numbers: dict[str, int] = {}
     for example in policy.examples:
         number = numbers[example.rule] = numbers.get(example.rule, 0) + 1
         terms = rules.get(example.rule, ())
-        found = example_verdict(example, terms).verdict if any(t.holds is not None for t in terms) else "unscored"
-        trace = Trace(example.messages, dict(example.facts))
+        trace = scored(Trace(example.messages, dict(example.facts)))
+        found, reason = "unscored", None
+        if any(term.holds is not None for term in terms):
+            verdict = example_verdict(example, terms, scored)
+            found, reason = verdict.verdict, verdict.reason
         seen = tuple(as_meant(term, trace, example.is_text) for term in terms)
         yield Case(
             name=f"{example.rule}: example {number} ({example.verdict})",
@@ -52,16 +57,17 @@ def _examples(policy: RegulatorSet, rules: Mapping[str, tuple[RewardTerm, ...]])
             extent=example.extent,
             passed=found == example.verdict,
             observed=((seen, trace),),
+            reason=reason,
         )
 
 
-def _tests(policy: RegulatorSet, rules: Mapping[str, tuple[RewardTerm, ...]]) -> Iterator[Case]:
+def _tests(policy: RegulatorSet, rules: Mapping[str, tuple[RewardTerm, ...]], scored: Scored) -> Iterator[Case]:
     for test in policy.tests:
         for number, expectation in enumerate(test.expectations, 1):
-            verdicts = expected_verdicts(test, expectation, rules)
+            verdicts = expected_verdicts(test, expectation, rules, scored)
             about = f" {', '.join(expectation.rules)}" if expectation.rules else ""
             which = f" ({number})" if len(test.expectations) > 1 else ""
-            trace = Trace(test.messages[: expectation.steps], dict(test.facts))
+            trace = scored(Trace(test.messages[: expectation.steps], dict(test.facts)))
             yield Case(
                 name=f"{test.title}{which}: expect {expectation.verdict}{about}",
                 kind="test",
@@ -72,6 +78,7 @@ def _tests(policy: RegulatorSet, rules: Mapping[str, tuple[RewardTerm, ...]]) ->
                 observed=tuple(
                     (tuple(as_meant(term, trace, False) for term in rules[name]), trace) for name in verdicts
                 ),
+                reason=next((each.reason for each in verdicts.values() if each.verdict == "unscored"), None),
             )
 
 

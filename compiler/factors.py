@@ -9,7 +9,7 @@ from bylaw.compiler.automata.counts import Valued, remembering
 from bylaw.compiler.automata.merging import Tables, have_a_text, merge, plus
 from bylaw.compiler.automata.partition import StateLimit
 from bylaw.compiler.evaluate import NEGATIVE_INFINITY, evaluate_term
-from bylaw.compiler.program import ProgramError, RewardTerm
+from bylaw.compiler.program import ProgramError, RewardTerm, scores_in
 from bylaw.compiler.regular import STATE_LIMIT, valued_of
 from bylaw.spec.expression import Holds, Not
 from bylaw.spec.trace import Trace
@@ -63,6 +63,16 @@ class Factors:
     def residual_reward(self, text: str) -> float:
         """What the residual terms add for a finished response, in nats; see `reward_of`."""
         return reward_of(self.residual, text)
+
+    @property
+    def scored(self) -> tuple[RewardTerm, ...]:
+        """Those of the residual terms that hang on the score of a concept, which may be dear."""
+        return tuple(term for term in self.residual if scores_in(term))
+
+    @property
+    def plain(self) -> tuple[RewardTerm, ...]:
+        """The residual terms that any text settles by itself."""
+        return tuple(term for term in self.residual if not scores_in(term))
 
     @property
     def blind(self) -> tuple[str, ...]:
@@ -224,12 +234,13 @@ def culprits(
         size //= 2
 
 
-def reward_of(terms: Sequence[RewardTerm], text: str) -> float:
+def reward_of(terms: Sequence[RewardTerm], text: str, before: Trace | None = None) -> float:
     """The exponent of specialised terms for a finished response, in nats, by the reference evaluator.
 
-    A hard rule that cannot be decided counts as broken (-inf); any other undecided term adds nothing.
+    A hard rule that cannot be decided counts as broken (-inf); any other undecided term adds nothing. `before` is the
+    conversation that it answers, which terms that hang on scores need: it knows whom to ask for them.
     """
-    trace = Trace(()).answered(text)
+    trace = (before or Trace(())).answered(text)
     total = 0.0
     for term in terms:
         score = evaluate_term(term, trace)

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, replace
 from typing import Any, Final, Literal
 
-from bylaw.spec.expression import BooleanExpression, Extent, Node, NumberExpression
+from bylaw.spec.expression import BooleanExpression, ConceptScore, Extent, Node, NumberExpression
+from bylaw.spec.logic import walk
 from bylaw.spec.regulator import Action, Sense
 
 SCHEMA_VERSION: Final = 1
@@ -93,6 +94,12 @@ class RewardTerm(Node):
     among: BooleanExpression | None = None
     each_prompt: bool = False
     price: float | None = None
+
+
+def scores_in(term: RewardTerm) -> tuple[ConceptScore, ...]:
+    """The scores of concepts that a term hangs on."""
+    said = [each for each in (term.condition, term.among, term.holds, term.value) if each is not None]
+    return tuple(part for each in said for part in walk(each) if isinstance(part, ConceptScore))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Literal
 from bylaw.compiler.expressions import found, number_in, text_in, truth_in
 from bylaw.compiler.program import ProgramError, RewardProgram, RewardTerm
 from bylaw.compiler.situation import Situation
+from bylaw.compiler.unscored import is_untold, never_scored
 from bylaw.compiler.values import Unknown, compared
 from bylaw.spec import catalog
 from bylaw.spec.expression import (
@@ -71,7 +72,7 @@ def specialise(program: RewardProgram, trace: Trace) -> tuple[RewardTerm, ...]:
     """The terms that are alive for this prompt; `trace` has no response yet.
 
     A term whose condition is false is gone. The condition of the others is None, or reads the response. Raises
-    CannotSpecialise: nothing is enforced on a guess.
+    CannotSpecialise: nothing is enforced on a guess, and no score that nobody will give (`Trace.lacks_scores`).
     """
     start = _Partial(Situation(trace))
     alive = []
@@ -93,17 +94,13 @@ def specialise(program: RewardProgram, trace: Trace) -> tuple[RewardTerm, ...]:
                 if left.holds == TRUE:  # broken by what was done before
                     continue
         except _Missing as missing:
+            if term.kind in ("soft", "graded") and is_untold(term, start.here, missing.reason):
+                continue  # as for an answer whose score cannot be told: it pays nothing
             raise CannotSpecialise(term.id, missing.reason) from None
-        _refuse_scores(left)
+        if (reason := never_scored(left, trace)) is not None:
+            raise CannotSpecialise(term.id, reason)
         alive.append(left)
     return tuple(alive)
-
-
-def _refuse_scores(term: RewardTerm) -> None:
-    """Raises CannotSpecialise for a term that hangs on the score of an answer that nobody has scored yet."""
-    said = [each for each in (term.condition, term.among, term.holds, term.value) if each is not None]
-    for score in (part for each in said for part in walk(each) if isinstance(part, ConceptScore)):
-        raise CannotSpecialise(term.id, f"nothing scores `{score.concept.name}` while an answer is written")
 
 
 class _Missing(Exception):

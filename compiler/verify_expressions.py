@@ -117,6 +117,10 @@ def _concept_problems(concept: Concept) -> Iterator[str]:
         yield f"the threshold of `{concept.name}` does not lie between 0 and 1"
     if {text.strip() for text in concept.like} & {text.strip() for text in concept.unlike}:
         yield f"a text is both an example and a counterexample of `{concept.name}`"
+    for cue in concept.cues:
+        if not cue.lexicon or not cue.matchers:
+            yield f"a cue of `{concept.name}` is empty"
+        yield from _predicate_problems("mention", cue.matchers)
 
 
 def _selector_problems(selector: EventSelector) -> Iterator[str]:

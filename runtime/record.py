@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from bylaw.runtime.scoring_record import ConceptScoring
+
 RECORD_SCHEMA_VERSION = 1
 _Record = TypeVar("_Record")
 
@@ -139,6 +141,7 @@ class AuditRecord:
     """One audit. `clusters` is the number of prompts where the intervals allow for several answers to one prompt, None
     where every transcript stands for itself. With `complete` False it was interrupted after `transcripts`.
     `independent` is how many independent answers the answers are worth, where they were resampled; None: all.
+    `scoring` says of each concept that was asked about who scored it, and how well.
     """
 
     policy: str
@@ -152,6 +155,7 @@ class AuditRecord:
     complete: bool = True
     clusters: int | None = None
     independent: float | None = None
+    scoring: tuple[ConceptScoring, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +255,7 @@ class RunRecord:
 
     `particles`, `responses_per_prompt` and `calibration_particles` (those of the first round) are counts a prompt, 0
     where nobody wrote them down. `prompts_digest` is the SHA-256 of the file of prompts in hexadecimal digits.
+    `scoring` says of each concept who scored the texts of the run.
     """
 
     policy: str
@@ -282,6 +287,7 @@ class RunRecord:
     calibration_particles: int = 0
     prompts_digest: str = ""
     check: Check | None = None
+    scoring: tuple[ConceptScoring, ...] = ()
 
 
 def to_json(record: AuditRecord | RunRecord) -> str:

@@ -190,7 +190,14 @@ class DistinctFrom(Node):
     span: Span
 
 
-ConceptClause: TypeAlias = Like | Unlike | ScoredBy | Threshold | DistinctFrom
+class CuedBy(Node):
+    """`cued by apologies, std.text.hedges`: lexicons whose entries hint at the concept, without settling it."""
+
+    lexicons: tuple[Name, ...]
+    span: Span
+
+
+ConceptClause: TypeAlias = Like | Unlike | ScoredBy | Threshold | DistinctFrom | CuedBy
 
 
 class ConceptDecl(Node):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from bylaw.spec import ast, catalog
 from bylaw.spec.errors import Fix, Label
-from bylaw.spec.expression import Concept
+from bylaw.spec.expression import Concept, Cue
 from bylaw.spec.scope import Messages, Scope, Unresolved
 
 DEFAULT_THRESHOLD = 0.5
@@ -35,6 +35,7 @@ def concept(item: ast.ConceptDecl, scope: Scope, messages: Messages) -> Concept:
         scorer_argument=None if scorer is None or scorer.argument is None else scorer.argument.value,
         threshold=_threshold(thresholds[0], scope, messages) if thresholds else DEFAULT_THRESHOLD,
         distinct_from=_distinct(item, scope, messages),
+        cues=_cues(item, scope, messages),
     )
 
 
@@ -102,6 +103,34 @@ def _distinct(item: ast.ConceptDecl, scope: Scope, messages: Messages) -> tuple[
         else:
             found.append(known[0].full_name(known[1].name.text))
     return tuple(dict.fromkeys(found))
+
+
+def _cues(item: ast.ConceptDecl, scope: Scope, messages: Messages) -> tuple[Cue, ...]:
+    """One cue for each lexicon; one that is named twice is refused, since a hint does not weigh more for it."""
+    found: dict[str, Cue] = {}
+    first: dict[str, ast.Name] = {}
+    for name in (name for clause in item.clauses if isinstance(clause, ast.CuedBy) for name in clause.lexicons):
+        if name.text in first:
+            before = Label(first[name.text].span, "first here")
+            message = f"`{item.name.text}` is cued by `{name.text}` twice"
+            messages.error("P121", message, name.span, secondary=(before,))
+            continue
+        first[name.text] = name
+        try:
+            matchers = scope.lexicon(name.text)
+        except Unresolved:
+            continue
+        if matchers is None:
+            known = tuple(each for each in scope.known() if scope.lexicon(each) is not None)
+            nearest = catalog.nearest(name.text, known)
+            fix = None if nearest is None else Fix(f"write `{nearest}`", name.span, nearest)
+            note = "a concept is cued by lexicons, which hold texts and patterns: `lexicon NAME = [...]`"
+            messages.error("P101", f"there is no lexicon called `{name.text}`", name.span, notes=(note,), fix=fix)
+        elif matchers:  # an empty one has been refused where it is declared
+            for reason in filter(None, map(catalog.predicate("mention").refuse, matchers)):
+                messages.error("P105", reason, name.span)
+            found[name.text] = Cue(name.text, matchers)
+    return tuple(found.values())
 
 
 def _names(clauses: Iterable[ast.ConceptClause]) -> Iterable[ast.Name]:

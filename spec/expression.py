@@ -143,11 +143,19 @@ TextExpression: TypeAlias = MessageText | Fact | TextConstant | Continued | Part
 
 # --------------------------------------------------------------------------------------------- concepts and events
 @dataclass(frozen=True, eq=False, repr=False)
+class Cue(Node):
+    """A lexicon that a concept is cued by, under its name there, with what it holds: it hints, and settles nothing."""
+
+    lexicon: str
+    matchers: tuple[Matcher, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Concept(Node):
     """What a text can express, or be about (`is_topic`), as its author defined it.
 
     `like` and `unlike` are texts that do and do not; a score at or above `threshold` means that a text does.
-    `scorer` says what gives the score (None: whatever the run uses), with an argument for it.
+    `scorer` says what gives the score (None: whatever the run uses), with its argument; where `cues` occur, they hint.
     """
 
     name: str
@@ -159,6 +167,7 @@ class Concept(Node):
     scorer_argument: str | None = None
     threshold: float = 0.5
     distinct_from: tuple[str, ...] = ()
+    cues: tuple[Cue, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -266,17 +275,9 @@ class Rank(Node):
 
 
 NumberExpression: TypeAlias = (
-    NumberConstant
-    | NumberFact
-    | Count
-    | Occurrences
-    | Arithmetic
-    | FoundAmong
-    | NumberCall
-    | ConceptScore
-    | EventCount
+    NumberConstant | NumberFact | Count | Occurrences | Arithmetic | FoundAmong | NumberCall | ConceptScore | EventCount
     | Rank
-)
+)  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------- booleans

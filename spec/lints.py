@@ -123,3 +123,5 @@ def _uses(module: ast.Module) -> Iterator[tuple[ast.Node, Use]]:
                 yield ast.Path(name, span), Use.COUNT
             case ast.NumberOf(counted=what):
                 yield what, Use.COUNT
+            case ast.CuedBy(lexicons=names):
+                yield from ((ast.Path(name.text, name.span), Use.MENTION) for name in names)

@@ -139,6 +139,8 @@ def _concept_clause(value: ast.ConceptClause) -> str:
             return f"threshold {literal(value.value)}"
         case ast.DistinctFrom():
             return f"distinct from {names(value.concepts)}"
+        case ast.CuedBy():
+            return f"cued by {names(value.lexicons)}"
         case _:
             assert_never(value)
 

@@ -65,6 +65,15 @@ class Trace:
         default_factory=lambda: MappingProxyType({})
     )
 
+    def lacks_scores(self, concept: str) -> str | None:
+        """Why nothing will score this concept (full name) in an answer that is still to come; None if something will."""
+        return f"nothing scores `{concept}` while an answer is written"
+
+    @property
+    def context(self) -> tuple[Message, ...]:
+        """The messages that the scores of an answer to this depend on: none where only its text is read."""
+        return ()
+
     @property
     def response(self) -> str | None:
         last = self.messages[-1] if self.messages else None

@@ -236,6 +236,7 @@ class TreeBuilder(LimitBuilder):
     lexicon_union = single(ast.LexiconUnion)
     lexicon_difference = single(ast.LexiconDifference)
     distinct_from = _names(ast.DistinctFrom)
+    cued_by = _names(ast.CuedBy)
 
     def alias(self, children: Children, span: Span) -> Part:
         return Part("alias", self._declared(children[0], "name"))

@@ -267,6 +267,16 @@ def test_concepts_are_not_decided_and_named() -> None:
     assert found.undecided == 1
     found = diff(f"{concept.format('')} {rule}", f"{concept.format('like ' + chr(34) + 'Fool.' + chr(34))} {rule}")
     assert meanings(found) == [("concept", "rude", "texts it is like: 1 new, 0 gone")]
+    lexicons = 'lexicon insults = ["fool"] lexicon names = ["ass"]'
+    found = diff(
+        f"{lexicons} {concept.format('cued by insults')} {rule}", f"{lexicons} {concept.format('cued by names')} {rule}"
+    )
+    assert ("concept", "rude", "cued by insults -> names") in meanings(found)
+    found = diff(
+        f"{lexicons} {concept.format('cued by names')} {rule}",
+        f"{lexicons.replace('ass', 'cad')} {concept.format('cued by names')} {rule}",
+    )
+    assert ("concept", "rude", "what its cues `names` hold") in meanings(found)
     assert {each.answer.result for each in found.texts} == {"not decided"}
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from bylaw.compiler.evaluate import evaluate, evaluate_term
 from bylaw.compiler.importers import importer
+from bylaw.compiler.importers._rbr_examples import examples_in
 from bylaw.compiler.importers.interface import Imported, ImportFailure, Naming
 from bylaw.compiler.pipeline import compile_source
 from bylaw.runtime.judgements.comparisons import class_order
@@ -96,6 +97,44 @@ def test_what_the_best_class_asks_is_proposed_as_rules() -> None:
     score = evaluate(compiled.require(), trace("answer", kind=False, curt=True, sorry=False))
     broken = {each.term for each in score.terms if each.value == -1}
     assert broken == {"answer__kind", "answer__no_curt"}
+
+
+QUESTION = """Is it kind?
+- "Hello there." -> yes (a greeting: "Hello")
+* “Go  away …” -> No
+- "It depends." -> ignore
+- (In a play) "Off with you." -> no
+- "" -> no
+- "Say \\"please\\"." -> yes
+- Examples for "yes" include, among others:
+  - "You are welcome.",
+  - For letters: "Dear all" (an opening)
+  - Thanks of any kind
+  - Both "one" and "two" count
+- Not evidence for "yes":
+  - "Next."
+- "Maybe." -> yes
+- "Maybe." -> no
+    - "Too deep in the list." -> no
+Chat:
+"Sorry." -> yes
+"""
+
+
+def test_answers_in_a_question_become_examples() -> None:
+    like, unlike = examples_in(QUESTION)
+    assert like == ("Hello there.", 'Say "please".', "You are welcome.", "Dear all")
+    assert unlike == ("Go away …", "Next.")
+    assert examples_in("Is it kind?") == ((), ())
+    imported = read(changed("simple_propositions", "kind", "prompt", value=QUESTION))
+    told = [(each.place, each.what, each.reason) for each in imported.account if each.what.startswith("answers")]
+    reason = "4 that express it and 2 that do not, in every conversation"
+    assert told == [("simple_propositions.kind", "answers quoted in the question", reason)]
+    compiled = compile_source(Source.of("grades.bylaw", imported.text))
+    assert [(each.code, each.message) for each in compiled.diagnostics] == []
+    assert compiled.regulators is not None
+    concept = next(each for each in compiled.regulators.concepts if each.name == "kind")
+    assert (concept.like, concept.unlike) == (like, unlike)
 
 
 def test_classes_that_are_not_exclusive_are_told() -> None:
@@ -229,6 +268,8 @@ def test_the_published_classes_on_all_gold_rows() -> None:
     assert [line.place for line in imported.account if line.outcome == "changed"] == ["simple_propositions"]
     assert not any("of none" in line.reason for line in imported.account)
     assert [line.place for line in imported.account if line.outcome == "skipped"] == ["prompt_template"]
+    quoted = [line.place for line in imported.account if line.what == "answers quoted in the question"]
+    assert len(quoted) == 19  # of 23: the questions of the others are about whole conversations
     compiled = compile_source(Source.of("grades.bylaw", imported.text))
     assert [(each.code, each.message) for each in compiled.diagnostics] == []
     order = class_order(compiled, "completion_class")

@@ -282,8 +282,10 @@ def unused(text: str) -> list[str]:
         ('import a\napply a.r() at user\nlexicon l = ["a"]', ["l"]),
         (f'lexicon l = ["a"]\ndefine d as response mentions any of l\n{RULE}', ["l", "d"]),
         (f'concept c means "m" {{ distinct from d }}\nconcept d means "n" {{ distinct from c }}\n{RULE}', ["c", "d"]),
+        (f'lexicon l = ["a"]\nconcept c means "m" {{ cued by l }}\n{RULE}', ["l", "c"]),
         # used
         ('lexicon l = ["a"]\nrule r { must not mention any of l }', []),
+        ('lexicon l = ["a"]\nconcept c means "m" { cued by l }\nrule r { should not express c }', []),
         ('lexicon l = ["a"]\nlexicon m = l + ["b"]\nrule r { prefer lower number of m in response }', []),
         ('lexicon l = ["a"]\nrule r { call to l must have no links }', []),
         ('lexicon l = ["a"]\nparam p : list of text = [l]\nimport a with words = [p]\nrule r { must be json }', []),

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from bylaw.compiler.evaluate import Verdict, evaluate
 from bylaw.compiler.pipeline import Compiled, compile_file, compile_source
+from bylaw.compiler.program import from_json as program_from_json
+from bylaw.compiler.program import to_json as program_to_json
 from bylaw.spec.errors import Diagnostic, place, render, to_json
-from bylaw.spec.expression import Compare, Concept, Holds, Not, NumberConstant, Phrase, Regex
+from bylaw.spec.expression import Compare, Concept, Cue, Holds, Not, NumberConstant, Phrase, Regex
 from bylaw.spec.loader import DEEPEST_IMPORT, MOST_FILES
 from bylaw.spec.regulator import Regulator
 from bylaw.spec.source import Source, SourceMap, Span, behind
@@ -715,6 +717,15 @@ CONCEPTS = {
     'concept c means "C." { threshold 0.2 threshold 0.3 }': ["P010"],
     'concept c means "C."\nconcept c means "D."': ["P104"],
     'param t: number = 0.3\ntopic d means "D."\nconcept c means "C." { threshold t distinct from d like "x" }': [],
+    'lexicon l = ["a"]\nlexicon m = [/b/]\nconcept c means "C." { cued by l, m }': [],
+    'concept c means "C." { cued by l }\nlexicon l = ["a"]': [],
+    'lexicon lots = ["a"]\nconcept c means "C." { cued by lost }': ["P101"],
+    'topic d means "D."\nconcept c means "C." { cued by d }': ["P101"],
+    'param p: list of text = ["a"]\nconcept c means "C." { cued by p }': ["P101"],
+    'lexicon l = ["a"]\nconcept c means "C." { cued by l cued by l }': ["P121"],
+    'lexicon l = [/\\xad/]\nconcept c means "C." { cued by l }': ["P105"],
+    'lexicon l = [""]\nconcept c means "C." { cued by l }': ["P105"],
+    'lexicon l = []\nconcept c means "C." { cued by l }': ["P105"],
 }
 
 
@@ -732,6 +743,23 @@ topic d means "D."
     main = "import other as o with t = 0.7\nrule r { must not express o.c }"
     found = regulators(check(tmp_path, main, other=other))["r"]
     assert repr(Concept("shop.words.c", "C.", threshold=0.7, distinct_from=("shop.words.d",))) in repr(found.obligation)
+
+
+def test_cues_are_what_lexicons_hold_also_imported_ones(tmp_path: Path) -> None:
+    other = '@lookalikes lexicon words = ["pay"]'
+    main = """import other as o
+lexicon own = o.words - o.words + ["a"] + [/b+/i]
+concept c means "C." { cued by own, o.words }
+rule r { must not express c }
+"""
+    cues = (Cue("own", (Phrase("a"), Regex("b+", "i"))), Cue("o.words", (Phrase("pay", lookalikes=True),)))
+    compiled = check(tmp_path, main, other=other)
+    assert repr(Concept("c", "C.", cues=cues)) in repr(regulators(compiled)["r"].obligation)
+    program = program_to_json(compiled.require())
+    assert '"cues"' in program
+    assert program_from_json(program) == compiled.require()
+    nothing = check(tmp_path, 'concept c means "C."\nrule r { must not express c }').require()
+    assert '"cues"' not in program_to_json(nothing)  # programs of before read as they did
 
 
 # ----------------------------------------------------------------------------------------------------------- sources

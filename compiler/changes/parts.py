@@ -156,6 +156,10 @@ def _concept(one: Concept, other: Concept) -> Iterator[tuple[str, str | None, st
         yield f"scored by {said[0]} -> {said[1]}", said[0], said[1]
     if set(one.distinct_from) != set(other.distinct_from):
         yield "is distinct from other concepts", ", ".join(one.distinct_from), ", ".join(other.distinct_from)
+    if set(one.cues) != set(other.cues):
+        said = [", ".join(cue.lexicon for cue in each.cues) or "nothing" for each in (one, other)]
+        changed = f"cued by {said[0]} -> {said[1]}" if said[0] != said[1] else f"what its cues `{said[0]}` hold"
+        yield changed, said[0], said[1]
 
 
 def _declaration_place(name: str, version: Version) -> Place | None:

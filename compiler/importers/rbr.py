@@ -1,8 +1,9 @@
 """Rule-based rewards in YAML: propositions about an answer, the completion classes that they make, and their order.
 
-Each simple proposition becomes a concept, whose meaning is the question that its prompt asks; each derived one and each
-class a definition; the order becomes `prefer BEST over ... over WORST`. A class says for each type of response which
-propositions are true and which false; the type is a fact of the conversation, `meta.response_type`.
+Each simple proposition becomes a concept, whose meaning is the question that its prompt asks, with the answers that are
+quoted in the question as its examples; each derived one and each class a definition; the order becomes `prefer BEST
+over ... over WORST`. A class says for each type of response which propositions are true and which false; the type is a
+fact of the conversation, `meta.response_type`.
 
 The order has one weight. What the best class asks of each type of response is written as rules besides, one for each
 proposition, so that `bylaw fit` can say what each of them is worth. The input says which propositions an ideal answer
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bylaw.compiler.importers import _writing as write
+from bylaw.compiler.importers._rbr_examples import examples_in
 from bylaw.compiler.importers.interface import AccountLine, Imported, Importer, ImportFailure, Naming, Outcome
 
 FACT = "meta.response_type"
@@ -142,11 +144,22 @@ def _declarations(work: _Work) -> Iterator[str]:
             waiting += work.derived.get(name, ())
     allowed = '# bylaw: allow P605 because "the input declares it, and no class asks about it"\n'
     for name, prompt in work.simple.items():
-        said = f"concept {work.names[name]} means {write.quoted(prompt)} {{\n  scored by judge\n}}"
+        clauses = "".join(f"  {kind} {write.quoted(text)}\n" for kind, text in _examples(work, name))
+        said = f"concept {work.names[name]} means {write.quoted(prompt)} {{\n{clauses}  scored by judge\n}}"
         yield said if name in used else allowed + said
     for name, parts in work.derived.items():
         said = f"define {work.names[name]} as {_all_of(work, parts)}"
         yield said if name in used else allowed + said
+
+
+def _examples(work: _Work, name: str) -> Iterator[tuple[str, str]]:
+    """`like` or `unlike`, with the text, for each answer that the question of a proposition quotes."""
+    like, unlike = examples_in(work.simple[name])
+    if like or unlike:
+        reason = f"{len(like)} that express it and {len(unlike)} that do not, in every conversation"
+        work.say(f"{_SIMPLE}.{name}", "answers quoted in the question", "proposed", reason)
+    for kind, texts in (("like", like), ("unlike", unlike)):
+        yield from ((kind, text) for text in texts)
 
 
 def _named(work: _Work, name: str, fallback: str) -> str:

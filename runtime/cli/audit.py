@@ -11,6 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bylaw.runtime.cli.scoring import (
+    Scoring,
+    announce,
+    say_scores,
+    scorers_or_exit,
+    scoring_options,
+    scoring_refused,
+    write_scores,
+)
 from bylaw.runtime.cli.shared import (
     UNUSABLE,
     compile_or_exit,
@@ -26,6 +35,9 @@ if TYPE_CHECKING:
     from bylaw.runtime.audit.inputs import ColumnNames
     from bylaw.runtime.calibration.record import CalibrationRecord
     from bylaw.runtime.record import AuditRecord
+    from bylaw.runtime.scorers.asking import ScoringRecord
+    from bylaw.runtime.scorers.build import Scorers
+    from bylaw.spec.trace import Trace
 
 MAXIMUM_PROBLEMS_SHOWN = 20
 
@@ -43,7 +55,11 @@ MAXIMUM_PROBLEMS_SHOWN = 20
     metavar="RULE=COLUMN:LABEL,...",
     help="Compare a rule with human labels; those named here mean that it is broken. Can be repeated.",
 )
-@click.option("--out", type=click.Path(), help="Write report.html, report.md and report.json into this folder.")
+@click.option(
+    "--out",
+    type=click.Path(),
+    help="Write report.html, report.md and report.json into this folder; scores.jsonl too where concepts are scored.",
+)
 @click.option(
     "--format",
     "output",
@@ -65,10 +81,11 @@ MAXIMUM_PROBLEMS_SHOWN = 20
     help="Compare with the rates of the law that `bylaw calibrate` wrote here (its folder or file).",
 )
 @click.option("--gate", is_flag=True, help="Exit with code 4 unless hard rules and limits are known to be kept.")
+@scoring_options
 def command(
     rules: str, transcripts: str, prompt_column: str, response_column: str, system_column: str | None,
     comparisons: tuple[str, ...], out: str | None, output: str, examples: int,
-    calibration: str | None, gate: bool,
+    calibration: str | None, gate: bool, scoring: Scoring,
 ) -> None:  # fmt: skip
     """Measure how often TRANSCRIPTS break each rule of the policy RULES.
 
@@ -80,23 +97,33 @@ def command(
 
     With --calibration every rate stands beside that of the law, with the interval of their difference; a calibration of
     other rules is refused (exit code 2).
+
+    What a text expresses is scored: by the words of the policy's own examples and of --labels, or by whatever a concept
+    is `scored by`. A text whose score says too little is unscored, with the reason: no violation and no pass.
+
+    \b
+    bylaw audit rules.bylaw answers.jsonl --labels labelled.jsonl
+    bylaw audit rules.bylaw answers.jsonl --judge http://127.0.0.1:8000/v1 --judge-model large
     """
     compiled = compile_or_exit(rules)
+    scorers = scorers_or_exit(compiled, rules, scoring)
     law = None if calibration is None else _law(calibration, compiled.require())
     from bylaw.runtime.audit.inputs import ColumnNames
 
     columns = ColumnNames(prompt=prompt_column, response=response_column, system=system_column)
     wanted = [_comparison(text, compiled.require()) for text in comparisons]
     with nullcontext() if out is None else report_directory_or_exit(out):
-        record = _measure(compiled, transcripts, columns, wanted, examples)
+        record, scoring_record = _measure(compiled, scorers, transcripts, columns, wanted, examples)
         _warn(record)
         if out is not None:
             from bylaw.runtime.report import write_report
 
             for path in write_report(record, out):
                 click.echo(f"wrote {path}", err=True)
+            if scoring_record is not None:
+                click.echo(f"wrote {write_scores(scoring_record, out)}", err=True)
     _print(record, law, output)
-    raise SystemExit(exit_code(record, is_gate=gate, is_left_out=bool(record.problems)))
+    raise SystemExit(exit_code(record, is_gate=gate, is_left_out=bool(record.problems or scorers.left_out)))
 
 
 def _law(path: str, program: RewardProgram) -> CalibrationRecord:
@@ -143,11 +170,13 @@ def _print(record: AuditRecord, law: CalibrationRecord | None, output: str) -> N
 
 def _measure(
     compiled: Compiled,
+    scorers: Scorers,
     transcripts: str,
     columns: ColumnNames,
     wanted: Sequence[tuple[str, str, tuple[str, ...]]],
     examples: int,
-) -> AuditRecord:
+) -> tuple[AuditRecord, ScoringRecord | None]:
+    """The audit, and what was said of scores, if any were asked for."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn
 
@@ -162,6 +191,7 @@ def _measure(
         read = read_transcripts(transcripts, columns=columns)
     except TranscriptError as error:
         fail(str(error), UNUSABLE)
+    traces, scoring_record = _scored(program, read.traces, scorers)
     with Progress(
         SpinnerColumn(),
         *Progress.get_default_columns(),
@@ -169,17 +199,33 @@ def _measure(
         transient=True,
         disable=not sys.stderr.isatty(),
     ) as bar:
-        task = bar.add_task("scoring", total=len(read.traces))
+        task = bar.add_task("auditing", total=len(traces))
         record = audit(
-            program, read.traces, source=transcripts, policy=compiled.source, problems=read.problems,
-            clusters=prompts_of(read.traces),
+            program, traces, source=transcripts, policy=compiled.source, problems=read.problems,
+            clusters=prompts_of(traces),
             progress=lambda done, _: bar.update(task, completed=done), max_findings=examples,
         )  # fmt: skip
     try:
-        agreements = (agreement(program.term(name), read.traces, column, labels) for name, column, labels in wanted)
-        return replace(record, agreements=tuple(agreements))
+        agreements = (agreement(program.term(name), traces, column, labels) for name, column, labels in wanted)
+        scoring = () if scoring_record is None else scoring_record.concepts
+        return replace(record, agreements=tuple(agreements), scoring=scoring), scoring_record
     except LabelError as error:
         fail(str(error), UNUSABLE)
+
+
+def _scored(
+    program: RewardProgram, traces: tuple[Trace, ...], scorers: Scorers
+) -> tuple[tuple[Trace, ...], ScoringRecord | None]:
+    """The traces with what scorers say of them, and what is to be said of that."""
+    if not scorers.by_concept:
+        return traces, None
+    from bylaw.runtime.cli.sampling import Bars
+    from bylaw.runtime.scorers.asking import score_traces
+
+    with scoring_refused(), Bars(is_quiet=True) as bars:
+        scored, record = score_traces(program, traces, scorers, bars, announce=announce)
+    say_scores(record)
+    return scored, record
 
 
 def _warn(record: AuditRecord) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bylaw.runtime.cli.paths import PolicyPath
+from bylaw.runtime.cli.scoring import Scoring, announce, say_scores, scorers_or_exit, scoring_options, scoring_refused
 from bylaw.runtime.cli.shared import UNUSABLE, compile_or_exit, fail
 from bylaw.spec.errors import place
 from bylaw.spec.source import Span
@@ -49,6 +50,7 @@ HEADINGS: Mapping[str, str] = {
     show_default=True,
     help="How to print the explanation.",
 )
+@scoring_options
 def command(
     rules: str,
     prompt: str | None,
@@ -59,14 +61,15 @@ def command(
     row: int,
     only: tuple[str, ...],
     output: str,
+    scoring: Scoring,
 ) -> None:
     """Explain what a policy says of one conversation: each rule, in force or not, with the reason.
 
     For every broken sentence the place in the answer or the message is shown, and what alone would have changed the
-    verdict. Exit code 0 however the verdicts come out, 1 when the policy is not sound, 2 for unusable input.
-    """
-    from bylaw.compiler.explain import explain
+    verdict. What a text expresses is scored as in `bylaw audit`.
 
+    Exit code 0 however the verdicts come out, 1 when the policy is not sound, 2 for unusable input.
+    """
     compiled = compile_or_exit(rules)
     if transcript is not None:
         trace = _read(transcript, row)
@@ -76,7 +79,7 @@ def command(
         said = (("system", system), ("user", prompt), ("assistant", response))
         trace = Trace(tuple(Message(role, text) for role, text in said if text is not None))
     trace = replace(trace, facts={**trace.facts, **dict(map(_fact, facts))})
-    found = [each for each in explain(compiled.require(), trace) if not only or each.rule in only]
+    found = [each for each in _explained(compiled, trace, rules, scoring) if not only or each.rule in only]
     unknown = set(only) - {each.rule for each in found}
     if unknown:
         fail(
@@ -84,6 +87,24 @@ def command(
             UNUSABLE,
         )
     click.echo(_as_json(found, compiled) if output == "json" else _as_text(found, compiled, trace))
+
+
+def _explained(compiled: Compiled, trace: Trace, rules: str, scoring: Scoring) -> tuple[RuleExplanation, ...]:
+    """The explanation, with the scores that it asks for."""
+    from bylaw.compiler.explain import explain
+
+    program, scorers = compiled.require(), scorers_or_exit(compiled, rules, scoring)
+    if not scorers.by_concept:
+        return explain(program, trace)
+    from bylaw.runtime.cli.sampling import Bars
+    from bylaw.runtime.scorers.asking import score_traces
+
+    with scoring_refused(), Bars(is_quiet=True) as bars:
+        (scored,), record = score_traces(
+            program, [trace], scorers, bars, lambda _, noting: explain(program, noting), announce
+        )
+    say_scores(record)
+    return explain(program, scored)
 
 
 def _fact(given: str) -> tuple[str, FactValue]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bylaw.runtime.cli.paths import PolicyPath
+from bylaw.runtime.cli.scoring import Scoring, scored_answers, scoring_options
 from bylaw.runtime.cli.shared import LEFT_OUT, POLICY_ERROR, UNUSABLE, compile_or_exit, fail
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bylaw.runtime.judgements.comparisons import ClassOrder, Comparisons
     from bylaw.runtime.judgements.reader import Judgements
     from bylaw.runtime.judgements.record import FitOptions, JudgementsRead, WeightRecord
+    from bylaw.runtime.judgements.scoring import AnswerScores
 
 MARGINS = {"logistic": 0.0, "hinge": 1.0}
 """Nats, for judgements without a margin of their own."""
@@ -35,6 +37,7 @@ class _Wanted:
     files: tuple[str, ...]
     order: str | None
     options: FitOptions
+    scores: AnswerScores | None = None
 
 
 class _Nats(click.ParamType[float]):
@@ -83,6 +86,7 @@ class _Nats(click.ParamType[float]):
 @click.option("--without", multiple=True, metavar="RULE", help="Leave this rule aside; may be repeated.")
 @click.option("--at-least", type=_Nats(), default=0.0, show_default=True, help="No weight is smaller (nats).")
 @click.option("--at-most", type=_Nats(), help="No weight is larger (nats).")
+@click.option("--soft", "is_soft", is_flag=True, help="Let a rule count as much as scores make it likely to be broken.")
 @click.option("--monotone", "is_monotone", is_flag=True, help="No `should` weighs less than one of a weaker level.")
 @click.option("--resamples", type=click.IntRange(0, 100_000), default=400, show_default=True, help="For the intervals.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="What is drawn with.")
@@ -98,11 +102,12 @@ class _Nats(click.ParamType[float]):
 @click.option("--plot", type=click.Path(dir_okay=False), help="Draw the weights into this SVG file.")
 @click.option("--diff", "shows_diff", is_flag=True, help="Show how the policy file would change.")
 @click.option("--write", "is_written", is_flag=True, help="Put the weights into the policy file.")
+@scoring_options
 def command(
     rules: str, files: tuple[str, ...], from_examples: bool, order: str | None, group_by: str | None, loss: str,
     l2: float, margin: float | None, keep: tuple[str, ...], without: tuple[str, ...], at_least: float,
-    at_most: float | None, is_monotone: bool, resamples: int, seed: int, output: str, out: str | None,
-    plot: str | None, shows_diff: bool, is_written: bool,
+    at_most: float | None, is_monotone: bool, is_soft: bool, resamples: int, seed: int, output: str, out: str | None,
+    plot: str | None, shows_diff: bool, is_written: bool, scoring: Scoring,
 ) -> None:  # fmt: skip
     """Fit the weights of the policy RULES to judgements of which of two answers is better.
 
@@ -113,11 +118,15 @@ def command(
     A line of a file is {"prompt", "chosen", "rejected"}, with "margin" and "weight" where they are known; a tie
     {"prompt", "responses": [a, b], "tie": true}; a ranking {"prompt", "ranking": [[best, ...], [next, ...]]}; or one
     labelled answer {"prompt", "response", "class"}. "labels" say which concepts an answer expresses, "facts" what else
-    is known.
+    is known. What nobody said of an answer is scored as in `bylaw audit`.
 
     Weights are in nats and never negative. Of several weights that explain the judgements equally well, the nearest to
     those of the policy are given. So fitting again, after --write, to the same judgements counts them twice. The
     intervals (95%) come from resampling prompts.
+
+    With --soft a rule counts as much as scores make it likely to be broken, where otherwise a score only says on which
+    side of its threshold a text is. What share of the texts expresses a concept is found from the scores; different
+    concepts are taken to be independent.
 
     Exit code 0 when the weights were fitted, 1 when the policy is not sound or no weights can be found or written, 2
     for wrong usage or an unusable file, 3 when judgements were left out: the report says which.
@@ -145,8 +154,10 @@ def command(
         resamples=resamples,
         folds=FOLDS,
         seed=seed,
+        is_soft=is_soft,
     )
-    record = _fitted(compiled, _Wanted(rules, files, order, options))
+    with scored_answers(compiled, rules, scoring, takes_doubtful=is_soft) as scores:
+        record = _fitted(compiled, _Wanted(rules, files, order, options, scores))
     _print(record, output)
     _write(record, out, plot)
     if shows_diff or is_written:
@@ -238,6 +249,7 @@ def _compared(
     classes: tuple[int, ...] = ()
     if labelled:
         order = class_order(compiled, wanted.order)
+        labelled = labelled if wanted.scores is None else wanted.scores.classed(labelled, order)
         classes = add_labelled(made, labelled, order, wanted.options.group_by, wanted.options.seed)
     elif wanted.order is not None or wanted.options.group_by is not None:
         fail("--order and --group-by are about labelled answers, and there are none", UNUSABLE)
@@ -261,15 +273,22 @@ def _weighed(
 ) -> WeightRecord:  # fmt: skip
     from dataclasses import replace
 
+    from bylaw.compiler.soft_values import SoftValues
     from bylaw.runtime.judgements.features import features_of, pose, unknown_labels, weighed_terms
     from bylaw.runtime.judgements.fitting import record_of
+    from bylaw.runtime.judgements.shares import shares_of
 
     program = compiled.require()
     ordering = () if order is None or order.term is None else (order.term.id,)
     options = replace(wanted.options, order=ordering if order is None or ordering else order.names)
     terms = weighed_terms(program, (*options.without, *ordering))
+    if wanted.scores is not None:
+        made = wanted.scores.compared(made, terms if options.is_soft else ())
+    shares = shares_of(made.answers) if options.is_soft else {}
+    options = replace(options, shares=tuple(shares.items()))
+    soft = SoftValues(shares) if options.is_soft else None
     with _bar("Reading answers", len(made.answers)) as advance:
-        features = features_of(program, made.answers, terms, options.without, advance)
+        features = features_of(program, made.answers, terms, options.without, advance, soft)
     posed = pose(made, features)
     names = () if order is None else (*order.names, "none of them")
     counted = tuple((name, count) for name, count in zip(names, classes, strict=True))

@@ -31,12 +31,14 @@ from bylaw.runtime.cli.generate_setup import (
 )
 from bylaw.runtime.cli.paths import PolicyPath
 from bylaw.runtime.cli.sampling import Bars, ModelChoice, law_options, prompts_or_exit
+from bylaw.runtime.cli.scoring import Scoring, live_prompts, scoring_options
 from bylaw.runtime.cli.shared import LEFT_OUT, UNUSABLE, compile_or_exit, fail
 
 if TYPE_CHECKING:
     from bylaw.compiler.pipeline import Compiled
     from bylaw.runtime.audit.inputs import Transcripts
     from bylaw.runtime.generation.file import AnswersFile
+    from bylaw.runtime.scorers.asking import Asker
 
 
 class Finite(click.FloatRange):
@@ -112,13 +114,14 @@ def _list(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     help="Print answers while they grow, one prompt at a time. `mask` can; others tell when they have decided.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each prompt.")
+@scoring_options
 def command(
     rules: str, prompt: tuple[str, ...], model: str | None, allow_download: bool, prompts: str | None, max_tokens: int,
     temperature: float, decoder: str, options: tuple[str, ...], responses: int, seed: int, deadline: float | None,
     passes: int | None, stop: tuple[str, ...], samples: int | None, calibration: str | None,
     scorers: tuple[str, ...], prefix_rule: str | None, json_schema: str | None, grammar: str | None,
     reward_model: str | None, alpha: float, endpoint: str | None, endpoint_key: str | None, out: str | None,
-    report: str | None, stream: bool, as_json: bool,
+    report: str | None, stream: bool, as_json: bool, scoring: Scoring,
 ) -> None:  # fmt: skip
     """Answer prompts under the policy RULES.
 
@@ -130,6 +133,8 @@ def command(
 
     Every answer keeps every hard rule: each is checked again before it is shown. How close their law is to that of the
     policy is estimated and told. runtime/DECODING.md explains the decoders and the numbers.
+
+    What an answer expresses is scored as in `bylaw audit`. Where that cannot be told, a `must` forbids the answer.
 
     Exit codes: 0 every prompt has an answer, 1 the policy cannot be enforced, 2 wrong usage or unusable input, 3 a
     prompt has no answer or could not be read, 4 an answer failed the last check and was withheld, 130 interrupted
@@ -147,14 +152,15 @@ def command(
     wanted = Wanted(scorers, prefix_rule, json_schema, grammar, reward_model, alpha)
     compiled = compile_or_exit(rules)
     read = _prompts(compiled, prompt, prompts, Path(rules).parent / "prompts.jsonl")
-    if endpoint is not None:
-        from bylaw.runtime.cli.generate_endpoint import answer_from_endpoint
-
-        missing = answer_from_endpoint(compiled, read.traces, endpoint, model, endpoint_key, asked, wanted)
-    elif endpoint_key is not None:
+    if endpoint is None and endpoint_key is not None:
         fail("--endpoint-key is of use with --endpoint only", UNUSABLE)
-    else:
-        missing = _answer(compiled, read, ModelChoice(model, allow_download), asked, wanted)
+    with live_prompts(compiled, rules, scoring, read, model) as (live, asker):
+        if endpoint is not None:
+            from bylaw.runtime.cli.generate_endpoint import answer_from_endpoint
+
+            missing = answer_from_endpoint(compiled, live.traces, endpoint, model, endpoint_key, asked, wanted)
+        else:
+            missing = _answer(compiled, live, ModelChoice(model, allow_download), asked, wanted, asker)
     raise SystemExit(LEFT_OUT if missing or read.problems else 0)
 
 
@@ -188,7 +194,9 @@ def _standard_input() -> str:
         fail("the prompt on standard input is not UTF-8 text", UNUSABLE)
 
 
-def _answer(compiled: Compiled, read: Transcripts, choice: ModelChoice, asked: Asked, wanted: Wanted) -> int:
+def _answer(
+    compiled: Compiled, read: Transcripts, choice: ModelChoice, asked: Asked, wanted: Wanted, asker: Asker | None
+) -> int:
     """Decodes and prints; the number of prompts that were left without an answer."""
     from bylaw.runtime.generation.answers import answers
     from bylaw.runtime.generation.decoder_options import rows_of
@@ -200,6 +208,7 @@ def _answer(compiled: Compiled, read: Transcripts, choice: ModelChoice, asked: A
         settings = PrepareSettings(asked.max_tokens, asked.temperature, asked.samples)
         multipliers, kept_base = known_before(asked, compiled, read.traces, model, settings)
         extras, files = extras_of(wanted, choice, model, asked)
+        files |= {} if asker is None else {"scorers": asker.scorers.digest}
         if asked.report is not None:
             report_folder_or_exit(Path(asked.report))
         kept = state.kept = answers_file(

@@ -114,11 +114,9 @@ def _plans(compiled: Compiled, prompts: Sequence[Trace]) -> list[PromptPlan]:
 
 def _law(plan: PromptPlan, extras: Extras) -> PromptLaw:
     from bylaw.compiler.factors import factorise
-    from bylaw.runtime.decoders.interface import PromptLaw
+    from bylaw.runtime.twist.policies import law_of
 
-    factors = factorise(plan.terms)
-    law = PromptLaw(factors.groups, factors.residual_reward if factors.residual else None)
-    return extras.law(law)
+    return extras.law(law_of(factorise(plan.terms), plan.trace))
 
 
 def _pick(

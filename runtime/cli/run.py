@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import click
 
 from bylaw.runtime.cli.paths import PolicyPath
 from bylaw.runtime.cli.sampling import Bars, ModelChoice, calibration_or_exit, law_options, prompts_or_exit, refusals
+from bylaw.runtime.cli.scoring import Scoring, live_prompts, scoring_options
 from bylaw.runtime.cli.shared import UNUSABLE, compile_or_exit, exit_code, fail, print_record, report_directory_or_exit
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from bylaw.runtime.calibration.record import CalibrationRecord
     from bylaw.runtime.models.interface import LanguageModel
     from bylaw.runtime.run import DecoderName, RunSettings, Solved
+    from bylaw.runtime.scorers.asking import Asker
     from bylaw.spec.trace import Trace
 
 
@@ -77,10 +80,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="What to print.",
 )
+@scoring_options
 def command(
     rules: str, model: str | None, prompts: str | None, samples: int, particles: int, calibration_particles: int,
     responses: int, max_tokens: int, temperature: float, decoder: DecoderName, calibration: str | None, seed: int,
-    out: str, output: str, allow_download: bool,
+    out: str, output: str, allow_download: bool, scoring: Scoring,
 ) -> None:  # fmt: skip
     """Check, price, enforce and audit the policy RULES on a model.
 
@@ -90,6 +94,8 @@ def command(
 
     With --calibration the multipliers come from an earlier `bylaw calibrate`; one that was made for other rules,
     another model, other prompts or other settings is refused (exit code 2).
+
+    What an answer expresses is scored as in `bylaw audit`. Where that cannot be told, a `must` forbids the answer.
     """
     compiled = compile_or_exit(rules)
     read, name, digest = prompts_or_exit(compiled, prompts, Path(rules).parent / "prompts.jsonl")
@@ -102,7 +108,8 @@ def command(
         temperature=temperature, prompts_digest=digest,
     )  # fmt: skip
     earlier = None if calibration is None else calibration_or_exit(calibration)
-    _run(compiled, read, name, ModelChoice(model, allow_download), settings, earlier, out, output)
+    with live_prompts(compiled, rules, scoring, read, model) as (live, asker):
+        _run(compiled, live, name, ModelChoice(model, allow_download), settings, earlier, out, output, asker)
 
 
 def _run(
@@ -114,6 +121,7 @@ def _run(
     calibration: CalibrationRecord | None,
     out: str,
     output: str,
+    asker: Asker | None,
 ) -> None:
     from bylaw.runtime.report import write_report
     from bylaw.runtime.run import run_policy
@@ -124,6 +132,8 @@ def _run(
             solved = None if calibration is None else _current(calibration, compiled, model, read.traces, settings)
             with Bars() as bars:
                 record = run_policy(compiled, read.traces, prompts, model, settings, bars, solved)
+        if asker is not None:
+            record = replace(record, scoring=asker.record().concepts)
         written = write_report(record, out)
     print_record(record, output)
     for file in written:

@@ -197,9 +197,9 @@ def _use_one_thread_if_small(model: HuggingFaceModel) -> None:
 
 
 class Bars:
-    """Progress bars on stderr; a line for each stage where stderr is not a terminal."""
+    """Progress bars on stderr; a line for each stage where stderr is not a terminal, or nothing if `is_quiet`."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_quiet: bool = False) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -210,6 +210,7 @@ class Bars:
             TimeRemainingColumn,
         )
 
+        self._is_quiet = is_quiet
         self._shown = sys.stderr.isatty()
         self._progress = Progress(
             TextColumn("{task.description:28}"),
@@ -230,7 +231,7 @@ class Bars:
         self._progress.stop()
 
     def stage(self, name: str, total: int) -> None:
-        if not self._shown:
+        if not self._shown and not self._is_quiet:
             click.echo(f"{name} ...", err=True)
         self._task = self._progress.add_task(name, total=total)
 

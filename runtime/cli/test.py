@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bylaw.runtime.cli.paths import PolicyPath
+from bylaw.runtime.cli.scoring import Scoring, scorers_or_exit, scoring_options, scoring_refused
 from bylaw.runtime.cli.shared import GATE_FAILED, POLICY_ERROR, UNUSABLE, show
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bylaw.compiler.cases import Case
     from bylaw.compiler.coverage import Coverage
     from bylaw.compiler.pipeline import Compiled
+    from bylaw.compiler.program import RewardProgram
+    from bylaw.spec.trace import Trace
 
+OF_CASES = ("P501", "P502", "P504")
+"""Codes of examples and tests: each is shown by its case as well."""
 MARKS = {True: "ok", False: "FAILED"}
 
 
@@ -34,20 +41,25 @@ MARKS = {True: "ok", False: "FAILED"}
     show_default=True,
     help="How to print the results.",
 )
+@scoring_options
 def command(
-    rules: tuple[str, ...], pattern: str, is_covered: bool, fail_under: float | None, verbose: bool, output: str
-) -> None:
+    rules: tuple[str, ...], pattern: str, is_covered: bool, fail_under: float | None, verbose: bool, output: str,
+    scoring: Scoring,
+) -> None:  # fmt: skip
     """Run the examples and tests of policy files.
 
     Coverage asks three things: has every rule been seen with every verdict that it can have, every single condition
     true and false, and every threshold kept and just missed?
+
+    What a text expresses is scored as in `bylaw audit`; a case that hangs on a score that cannot be told fails, and
+    says why.
 
     Exit code 0 when all cases pass, 1 when one fails or a policy is not sound, 2 when a file cannot be read, 4 when
     coverage is below --fail-under.
     """
     code, files = 0, []
     for path in rules:
-        done = _run(path, pattern, output != "text")
+        done = _run(path, pattern, output != "text", scoring)
         code = max(code, done["code"])
         if done["coverage"] is not None and fail_under is not None and done["coverage"]["share"] * 100 < fail_under:
             code = max(code, GATE_FAILED)
@@ -62,7 +74,7 @@ def command(
     raise SystemExit(code)
 
 
-def _run(path: str, pattern: str, is_quiet: bool) -> dict[str, Any]:
+def _run(path: str, pattern: str, is_quiet: bool, scoring: Scoring) -> dict[str, Any]:
     """One file, as JSON values: its cases, its coverage and its exit code."""
     from bylaw.compiler.cases import cases
     from bylaw.compiler.coverage import coverage
@@ -77,25 +89,41 @@ def _run(path: str, pattern: str, is_quiet: bool) -> dict[str, Any]:
             show(error.diagnostics, error.source)
         return done | {"code": UNUSABLE, "diagnostics": [to_json(d, error.source) for d in error.diagnostics]}
     if not is_quiet:
-        show([d for d in compiled.diagnostics if d.is_error], compiled.source)
+        show([found for found in compiled.diagnostics if found.is_error], compiled.source)
     done["diagnostics"] = [to_json(d, compiled.source) for d in compiled.diagnostics]
     done["code"] = 0 if compiled.ok else POLICY_ERROR
     if compiled.draft is None or compiled.regulators is None:
         return done
-    all_cases = cases(compiled.regulators, compiled.draft)
-    done["coverage"] = _coverage_data(coverage(compiled.regulators, compiled.draft, all_cases), compiled)
+    with scoring_refused():
+        all_cases = cases(compiled.regulators, compiled.draft, _scored(compiled, compiled.draft, path, scoring))
+        done["coverage"] = _coverage_data(coverage(compiled.regulators, compiled.draft, all_cases), compiled)
     chosen = [case for case in all_cases if pattern in case.name]
     done["cases"] = [_case_data(case, compiled) for case in chosen]
-    # Without -k a failing case is among the errors already; with it, only the chosen ones count.
-    if pattern and all(d.code in ("P501", "P502", "P504") for d in compiled.diagnostics if d.is_error):
+    # A failing case is among the errors, unless only a score decides it; with -k only the chosen ones count.
+    if all(found.code in OF_CASES for found in compiled.diagnostics if found.is_error):
         done["code"] = 0 if all(case.passed for case in chosen) else POLICY_ERROR
     return done
+
+
+def _scored(compiled: Compiled, draft: RewardProgram, path: str, scoring: Scoring) -> Callable[[Trace], Trace]:
+    """What adds scores to the conversations of cases, one question at a time."""
+    from bylaw.compiler.analysis import unchanged
+
+    scorers = scorers_or_exit(compiled, path, scoring)
+    if not scorers.by_concept:
+        return unchanged
+    from bylaw.runtime.scorers._live import live_trace
+    from bylaw.runtime.scorers.asking import Asker
+
+    asker = Asker.of(draft, scorers)
+    return lambda trace: live_trace(trace, asker)
 
 
 def _case_data(case: Case, compiled: Compiled) -> dict[str, Any]:
     line, _ = compiled.source.position(case.extent.start)
     data = {"name": case.name, "kind": case.kind, "line": line, "passed": case.passed}
-    return data | {"expected": case.expected, "found": dict(case.found)}
+    why = {} if case.reason is None else {"reason": case.reason}
+    return data | {"expected": case.expected, "found": dict(case.found)} | why
 
 
 def _coverage_data(found: Coverage, compiled: Compiled) -> dict[str, Any]:
@@ -153,6 +181,8 @@ def _print(done: dict[str, Any], is_covered: bool, verbose: bool) -> None:
             found = ", ".join(f"`{rule}` {verdict}" for rule, verdict in case["found"].items())
             shown = "" if case["passed"] else f"  found: {found or 'nothing'}"
             click.echo(f"{MARKS[case['passed']]:6}  line {case['line']}: {case['name']}{shown}")
+            if not case["passed"] and "reason" in case:
+                click.echo(f"        {case['reason']}")
     failed = sum(not case["passed"] for case in done["cases"])
     total = len(done["cases"])
     if done["coverage"] is None:

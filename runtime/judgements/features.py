@@ -3,6 +3,8 @@
 A feature is what a weight multiplies in the law: −1 where the rule of a `should` is broken and 0 where it is kept or
 does not apply; for `prefer` the quantity, with the sign that makes more of it better. So every weight is 0 or more, as
 in the language. Limits are no features: what they cost is solved for, not judged.
+
+With soft values, a feature is its expected value under the scores of concepts: -P(broken), the expected quantity.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bylaw.compiler.evaluate import Verdict, evaluate
+from bylaw.compiler.evaluate import TermScore, Verdict, evaluate
 from bylaw.compiler.program import RewardProgram, RewardTerm
+from bylaw.compiler.soft_values import SoftTerm, SoftValues
 from bylaw.compiler.weights.problem import PairProblem, distinct_rows
 from bylaw.runtime.judgements.comparisons import Comparison, Comparisons
 from bylaw.spec.expression import ConceptScore
@@ -89,12 +92,14 @@ def features_of(
     terms: Sequence[RewardTerm],
     aside: Collection[str] = (),
     advance: Callable[[], None] = lambda: None,
+    soft: SoftValues | None = None,
 ) -> Features:
     """The features of answers. Hard rules in `aside` (names or ids) are not looked at; `advance` is called after each
-    answer."""
+    answer. With `soft`, features are expected values; whether a hard rule is broken is still what the evaluator says.
+    """
     columns = {term.id: (column, -1.0 if (term.weight or 0.0) < 0 else 1.0) for column, term in enumerate(terms)}
     hard = {term.id for term in program.terms if term.kind == "hard" and not {term.id, term.rule} & set(aside)}
-    asked = hard | set(columns)
+    asked = hard if soft is not None else hard | set(columns)
     part = RewardProgram(
         program.policy, program.version, program.levels, tuple(term for term in program.terms if term.id in asked)
     )
@@ -103,11 +108,13 @@ def features_of(
     broken: dict[int, tuple[str, ...]] = {}
     for row, trace in enumerate(answers):
         scores = evaluate(part, trace).terms
-        for score in scores:
+        weighed: tuple[TermScore | SoftTerm, ...] = scores if soft is None else soft.terms(terms, trace)
+        for score in weighed:
             if score.term in columns:
                 column, sign = columns[score.term]
                 values[row, column] = np.nan if score.value is None else sign * score.value + 0.0
-        lacking = tuple((each.term, each.reason or "") for each in scores if each.verdict == Verdict.UNSCORED)
+        told = scores if soft is None else (*scores, *weighed)
+        lacking = tuple((each.term, each.reason or "") for each in told if each.value is None)
         bad = tuple(each.term for each in scores if each.is_hard and each.verdict == Verdict.VIOLATED)
         if lacking:
             unknown[row] = lacking

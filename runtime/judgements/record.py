@@ -39,7 +39,8 @@ class JudgementsRead:
 @dataclass(frozen=True, slots=True)
 class FitOptions:
     """What the fit was asked for. `margin` (nats) is that of judgements without one of their own; `keep` are rules
-    whose weights stay, `without` rules that were left aside, the order of the classes among them."""
+    whose weights stay, `without` rules that were left aside, the order of the classes among them. With `is_soft`, a
+    rule counts as much as it is probably broken, where these `shares` of the texts express each concept."""
 
     loss: str
     l2: float
@@ -55,6 +56,8 @@ class FitOptions:
     resamples: int
     folds: int
     seed: int
+    is_soft: bool = False
+    shares: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,26 +6,20 @@ from the environment when a request is made; it is not kept, not shown, and remo
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
 from bylaw.runtime.models.interface import Message, ModelError
+from bylaw.runtime.models.servers import LONGEST_WAIT, ServerError, check_address, clean, read_key, retry_after
 
 if TYPE_CHECKING:
     import httpx2
     import tenacity
-
-_LONGEST_WAIT = 60.0
-_SHOWN = 200
 
 
 class EndpointError(ModelError):
@@ -94,19 +88,9 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         try:
-            parts = urlsplit(self.base_url)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-            secret = parts.username is not None or parts.password is not None
-        except ValueError:
-            usable, secret = False, False
-        if secret:
-            raise EndpointError(
-                "the address of an endpoint must not hold a password: name a variable of the environment"
-            )
-        if not usable:
-            raise EndpointError(
-                f"`{self.base_url}` is no address of an endpoint: use one like https://llm.example.org/v1"
-            )
+            check_address(self.base_url)
+        except ServerError as error:
+            raise EndpointError(str(error)) from None
         if min(self.max_tokens, self.attempts, self.requests_at_once, self.per_request) < 1 or not self.timeout > 0:
             raise EndpointError("an endpoint needs one token, attempt, request and sample, and some time, at least")
         if not 0 <= self.temperature < float("inf"):
@@ -149,16 +133,10 @@ class Endpoint:
         return EndpointSamples(tuple(texts[:count]), count, tuple(dict.fromkeys(problems)))
 
     def _key(self) -> str | None:
-        if self.key_variable is None:
-            return None
-        key = os.environ.get(self.key_variable, "").strip()
-        if not key:
-            raise EndpointError(
-                f"the environment variable `{self.key_variable}` that should hold the API key is not set"
-            )
-        if not key.isascii() or not key.isprintable():
-            raise EndpointError(f"the API key in `{self.key_variable}` has characters that no header can carry")
-        return key
+        try:
+            return read_key(self.key_variable)
+        except ServerError as error:
+            raise EndpointError(str(error)) from None
 
     def _body(self, messages: Sequence[Message], size: int, seed: int | None, number: int) -> dict[str, object]:
         body: dict[str, object] = {
@@ -180,7 +158,7 @@ class Endpoint:
         """One request with its attempts. Raises EndpointError."""
         from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
-        pause = wait_exponential(multiplier=0.5, max=_LONGEST_WAIT - 0.25) + wait_random(0, 0.25)
+        pause = wait_exponential(multiplier=0.5, max=LONGEST_WAIT - 0.25) + wait_random(0, 0.25)
 
         def wait(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome is not None else None
@@ -211,14 +189,14 @@ class Endpoint:
         except httpx2.TimeoutException:
             raise _Again(f"{where} gave no answer within {self.timeout:g} seconds") from None
         except httpx2.TransportError as error:
-            raise _Again(f"{where} cannot be reached: {_clean(str(error) or type(error).__name__, key)}") from None
+            raise _Again(f"{where} cannot be reached: {clean(str(error) or type(error).__name__, key)}") from None
         except httpx2.HTTPError as error:
-            raise EndpointError(f"{where} gave no usable answer: {_clean(str(error), key)}") from None
+            raise EndpointError(f"{where} gave no usable answer: {clean(str(error), key)}") from None
         if response.is_success:
             return response.content
-        message = f"{where} answered with status {response.status_code}: {_clean(response.text, key)}"
+        message = f"{where} answered with status {response.status_code}: {clean(response.text, key)}"
         if response.status_code in (408, 429) or response.status_code >= 500:
-            raise _Again(message, _retry_after(response.headers.get("retry-after")))
+            raise _Again(message, retry_after(response.headers.get("retry-after")))
         raise EndpointError(message)
 
 
@@ -249,7 +227,7 @@ def _read(data: bytes) -> tuple[list[EndpointText], list[str]]:
         place = ".".join(str(part) for part in first["loc"])
         at = f" at `{place}`" if place else ""
         raise EndpointError(
-            f"the endpoint's answer is not a chat completion{at}: {_clean(first['msg'], None)}"
+            f"the endpoint's answer is not a chat completion{at}: {clean(first['msg'], None)}"
         ) from None
     texts, odd = [], []
     for choice in completion.choices:
@@ -257,31 +235,8 @@ def _read(data: bytes) -> tuple[list[EndpointText], list[str]]:
             odd.append("the endpoint's filter withheld a sample, so that the samples are not those of the model alone")
         elif choice.message.content is None:
             odd.append(
-                f"the endpoint gave a choice without text (it ended by `{_clean(choice.finish_reason or '', None)}`)"
+                f"the endpoint gave a choice without text (it ended by `{clean(choice.finish_reason or '', None)}`)"
             )
         else:
             texts.append(EndpointText(choice.message.content, choice.finish_reason == "length"))
     return texts, odd
-
-
-def _clean(text: str, key: str | None) -> str:
-    """The words of a server on one line, shortened, and never with the key."""
-    if key is not None:
-        text = text.replace(key, "***")
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds to wait, from a header that holds seconds or a date; at most a minute; None where it holds neither."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            when = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        seconds = ((when if when.tzinfo else when.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), _LONGEST_WAIT) if seconds == seconds else None

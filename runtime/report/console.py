@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bylaw.runtime.record import Agreement, AuditRecord, BudgetResult, InputProblem, RunRecord, TermAudit
 from bylaw.runtime.report import figures
 from bylaw.runtime.report.rows import run_rows
+from bylaw.runtime.report.scores import HEADINGS, TITLE, score_remarks, score_rows
 from bylaw.runtime.report.summary import audit_summary, run_summary
 from bylaw.runtime.report.terminal import add_row, fit, new_table, say
 from bylaw.runtime.report.text import excerpt, one_line
@@ -20,6 +21,8 @@ from bylaw.runtime.report.text import excerpt, one_line
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+    from bylaw.runtime.scoring_record import ConceptScoring
 
 _EXCERPT = 400
 _PROBLEMS = 10
@@ -50,6 +53,7 @@ def _print_audit(record: AuditRecord, console: Console) -> None:
         )
     console.print(table)
     _print_unscored(record.terms, console)
+    _print_scores(record.scoring, console)
     for agreement in record.agreements:
         _print_agreement(agreement, console)
     _print_findings(record.terms, console)
@@ -79,6 +83,7 @@ def _print_run(record: RunRecord, console: Console) -> None:
         console.print(table)
     if record.regulated is not None:
         _print_unscored(record.regulated.terms, console)
+    _print_scores(record.scoring, console)
     if record.calibration is not None:
         found = record.calibration
         state = "" if found.converged else " (not converged)"
@@ -99,6 +104,18 @@ def _print_unscored(terms: Sequence[TermAudit], console: Console) -> None:
     for term in terms:
         for reason, count in term.reasons:
             say(console, f"unscored: {term.term}: {figures.plural(count, 'transcript')}: {reason}", "yellow")
+
+
+def _print_scores(scoring: Sequence[ConceptScoring], console: Console) -> None:
+    if not scoring:
+        return
+    say(console, TITLE, "bold")
+    table = new_table(console, *HEADINGS)
+    for row in score_rows(scoring):
+        add_row(console, table, *row)
+    console.print(table)
+    for concept, remark in score_remarks(scoring):
+        say(console, f"{concept}: {remark}", "yellow")
 
 
 def _print_agreement(found: Agreement, console: Console) -> None:

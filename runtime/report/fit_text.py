@@ -60,6 +60,9 @@ def _opening(record: WeightRecord) -> Iterator[str]:
     if record.classes:
         counts = ", ".join(f"{one_line(name)} {count:,}" for name, count in record.classes)
         yield f"classes: {counts}"
+    if record.options.is_soft:
+        shares = ", ".join(f"{one_line(name)} {percent(share)}" for name, share in record.options.shares)
+        yield f"each rule counts as much as it is likely to be broken; texts that express, found from scores: {shares}"
 
 
 def _cells(row: WeightRow) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bylaw.runtime.record import AuditRecord, RunRecord
-from bylaw.runtime.report import charts, figures, rows, summary, text
+from bylaw.runtime.report import charts, figures, rows, scores, summary, text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -28,6 +28,7 @@ def render_html(record: AuditRecord | RunRecord) -> str:
 def _run_context(record: RunRecord) -> dict[str, Any]:
     return {
         "record": record,
+        "scores": _scores(record),
         "sentences": summary.run_summary(record),
         "rows": rows.run_rows(record),
         "rate_charts": _both(
@@ -55,6 +56,7 @@ def _run_context(record: RunRecord) -> dict[str, Any]:
 def _audit_context(record: AuditRecord) -> dict[str, Any]:
     return {
         "record": record,
+        "scores": _scores(record),
         "sentences": summary.audit_summary(record),
         "rate_charts": _both(
             charts.rate_chart,
@@ -64,6 +66,16 @@ def _audit_context(record: AuditRecord) -> dict[str, Any]:
             "For each clause the share of transcripts that break it, with 95% intervals and limits. The table below "
             "has the same figures.",
         ),
+    }
+
+
+def _scores(record: AuditRecord | RunRecord) -> dict[str, Any]:
+    return {
+        "title": scores.TITLE,
+        "note": scores.NOTE,
+        "headings": scores.HEADINGS,
+        "rows": scores.score_rows(record.scoring),
+        "remarks": tuple(scores.score_remarks(record.scoring)),
     }
 
 

@@ -17,8 +17,10 @@ from bylaw.runtime.record import (
 )
 from bylaw.runtime.report import figures
 from bylaw.runtime.report.rows import run_rows
+from bylaw.runtime.report.scores import HEADINGS, NOTE, TITLE, score_remarks, score_rows
 from bylaw.runtime.report.summary import PAIRS_NOTE, audit_summary, run_summary
 from bylaw.runtime.report.text import block, excerpt, one_line
+from bylaw.runtime.scoring_record import ConceptScoring
 
 # what stands at the start of a line only (`1.`, `-`, `+`) is not among them: no words of others start a line
 _SPECIAL = re.compile(r"([\\`*_\[\]#!|<>~$&])")
@@ -69,6 +71,7 @@ def _audit(record: AuditRecord) -> list[str]:
         ),
     )
     lines += _reasons(record.terms)
+    lines += _scores(record.scoring)
     lines += _agreements(record.agreements)
     lines += _findings(record.terms)
     lines += _problems(record.problems)
@@ -128,6 +131,7 @@ def _run(record: RunRecord) -> list[str]:
         ]
     if record.regulated is not None:
         lines += _reasons(record.regulated.terms)
+    lines += _scores(record.scoring)
     lines += _calibration(record)
     lines += _pairs(record)
     for audit in (record.base, record.regulated):
@@ -252,6 +256,14 @@ def _error(value: float, standard_error: float) -> str:
 def _reasons(terms: Sequence[TermAudit]) -> list[str]:
     lines = [f"- {escape(t.term)}: {escape(why)} ({count:,})" for t in terms for why, count in t.reasons]
     return ["### Why some could not be scored", "", *lines, ""] if lines else []
+
+
+def _scores(scoring: Sequence[ConceptScoring]) -> list[str]:
+    if not scoring:
+        return []
+    rows = [tuple(map(escape, row)) for row in score_rows(scoring)]
+    remarks = [f"- {escape(concept)}: {escape(remark)}" for concept, remark in score_remarks(scoring)]
+    return [f"## {TITLE}", "", *_table(HEADINGS, rows), NOTE, "", *remarks, *([""] if remarks else [])]
 
 
 def _agreements(agreements: Sequence[Agreement]) -> list[str]:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import exp
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bylaw.compiler.automata.merging import Tables, merge
-from bylaw.compiler.factors import HARD_STATES, Factors, culprits
+from bylaw.compiler.factors import HARD_STATES, Factors, culprits, reward_of
 from bylaw.compiler.program import RewardTerm
-from bylaw.runtime.decoders.interface import DecodeTask, PromptLaw
+from bylaw.runtime.decoders.interface import DecodeTask, PromptLaw, Scorer
 from bylaw.runtime.models.interface import LanguageModel
 from bylaw.runtime.twist.compiler import Stages, TwistCompiler
 from bylaw.runtime.twist.counting import CountedSample, SamplePool
 from bylaw.runtime.twist.errors import EnforcementError, TwistError, named
 from bylaw.runtime.twist.spelling import has_byte_fallback, missing_character
 from bylaw.runtime.twist.store import TwistStore
+from bylaw.spec.trace import Message, Trace
 
 if TYPE_CHECKING:
     from bylaw.runtime.enforcement import PromptPlan
@@ -56,15 +58,25 @@ def decode_tasks(
     tasks: dict[int, DecodeTask] = {}
     for terms, members, pool in _classes(plans, base, lambda plan: plan.weighed(multipliers)):
         factors = compiler.factors(terms)
-        law = PromptLaw(factors.groups, _residual(factors))
         twists = compiler.twists(factors, pool)
+        laws: dict[tuple[Message, ...], PromptLaw] = {}
         for index in members:
+            before = plans[index].trace
+            law = laws.setdefault(before.context if factors.scored else (), law_of(factors, before))
             tasks[index] = DecodeTask(plans[index].tokens, law, twists)
     return [tasks[index] for index in range(len(plans))]
 
 
-def _residual(factors: Factors) -> Callable[[str], float] | None:
-    return factors.residual_reward if factors.residual else None
+def law_of(factors: Factors, before: Trace) -> PromptLaw:
+    """The law of answers to one conversation. What hangs on the score of a concept is a scorer of its own, since it may
+    be dear: an answer whose score cannot be told is forbidden by a hard rule, and pays nothing for any other."""
+    plain = factors.plain
+    scorers = tuple(Scorer(term.id, partial(_paid, term, before)) for term in factors.scored)
+    return PromptLaw(factors.groups, partial(reward_of, plain) if plain else None, scorers)
+
+
+def _paid(term: RewardTerm, before: Trace, text: str) -> float:
+    return reward_of((term,), text, before)
 
 
 def _classes(
