@@ -268,7 +268,7 @@ def test_a_file_with_nothing_to_read_is_refused(tmp_path, read):
 
 def test_what_is_no_file_is_refused(tmp_path):
     with pytest.raises(TranscriptError, match="is a directory"):
-        read_transcripts(tmp_path)
+        read_prompts(tmp_path)
     with pytest.raises(TranscriptError, match="there is no file"):
         read_transcripts(tmp_path / "missing.jsonl")
     with pytest.raises(TranscriptError, match=r"unknown ending; this reads `\.jsonl`"):

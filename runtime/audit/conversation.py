@@ -34,16 +34,29 @@ def parse_line(
     data = decode(line)
     if not isinstance(data, dict):
         raise Unreadable("the line is not a JSON object")
+    return parse_object(data, columns, limits, fallback_id, answered)
+
+
+def parse_object(
+    data: Mapping[str, Any], columns: ColumnNames, limits: Limits, fallback_id: str, answered: bool
+) -> tuple[Trace, tuple[str, ...]]:
+    """An object that was read already, as `parse_line` does. Raises Unreadable."""
     if _MESSAGES in data:
         messages, used = messages_of(data[_MESSAGES]), {_MESSAGES}
     else:
         messages, used = _columns(data, columns, answered)
-    if not answered and messages[-1].role != "user":
-        raise Unreadable(f"the last message is from the {messages[-1].role}; a prompt ends with a user message")
+    if not answered:
+        require_user(messages)
     facts, left_out = facts_of(data, used, limits)
     given = data.get(columns.id)
     identifier = str(given) if isinstance(given, (str, int)) and not isinstance(given, bool) else fallback_id
     return Trace(messages, facts, require_text(identifier, "the id") or fallback_id), left_out
+
+
+def require_user(messages: tuple[Message, ...]) -> None:
+    """Raises Unreadable where the last message of a prompt is not the user's."""
+    if messages[-1].role != "user":
+        raise Unreadable(f"the last message is from the {messages[-1].role}; a prompt ends with a user message")
 
 
 def decode(line: bytes) -> Any:

@@ -44,11 +44,15 @@ class ColumnNames:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a file may ask of us. `line_bytes` bounds a line and, in tables, a field; `fact_depth` bounds how deeply
-    objects nest below `meta`; beyond `problems` parts that cannot be read the rest is only counted."""
+    """What a file may ask of us. `line_bytes` bounds a line and, in tables, a field; `file_bytes` bounds a file, and
+    what a packed one unpacks to; `sample_bytes` bounds what has to be held in one piece: a part of a packed log, or a
+    log that is not packed; `files` bounds how many a folder holds; `fact_depth` bounds how deeply objects nest below
+    `meta`; beyond `problems` parts that cannot be read the rest is only counted."""
 
     line_bytes: int = 5_000_000
     file_bytes: int = 2_000_000_000
+    sample_bytes: int = 200_000_000
+    files: int = 100_000
     fact_depth: int = 3
     problems: int = 1_000
 

@@ -1,8 +1,9 @@
-"""Reads transcripts to audit and prompts to answer: JSON lines, CSV tables and, for prompts, plain text.
+"""Reads transcripts to audit and prompts to answer, from files of several kinds and from folders of them.
 
 A JSON line is `{"messages": [{"role", "content"}, ...]}` or `{"prompt": ..., "response": ...}`; `id` names it, and what
-else it has becomes facts below `meta`. A part that cannot be read is left out, named by file and line, and the rest is
-read. Nothing is guessed from the content.
+else it has becomes facts below `meta`. Tables, CSV or Parquet, have the same as columns. Logs of Inspect are read as
+runtime/audit/inspect_log.py says, prompts from plain text too. A part that cannot be read is left out, named by file
+and line, and the rest is read. Nothing is guessed from the content.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from bylaw.runtime.audit import conversation, tables
+from bylaw.runtime.audit import conversation, folder, inspect_log, parquet, tables
 from bylaw.runtime.audit.inputs import (
     DEFAULT_LIMITS,
     ColumnNames,
@@ -29,16 +30,22 @@ __all__ = ["ColumnNames", "Limits", "TranscriptError", "Transcripts", "read_prom
 
 _JSON_LINES = (".jsonl", ".ndjson")
 _TABLES = (".csv",)
+_PARQUET = (".parquet",)
 _PLAIN = (".txt",)
+SUFFIXES = (*_JSON_LINES, *_TABLES, *_PARQUET, *inspect_log.SUFFIXES)
+"""The endings of files with transcripts."""
 
 
 def read_transcripts(
     path: str | Path, *, columns: ColumnNames | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> Transcripts:
-    """The conversations of a `.jsonl`, `.ndjson` or `.csv` file, each with an answer unless it ends without one.
+    """The conversations of a file, each with an answer unless it ends without one, or of all files of a folder.
 
-    A transcript without an id of its own is named `<file name>:<line>`. Raises TranscriptError for a file that cannot
-    be read, that lacks a named column, or in which not one transcript can be read.
+    Files are JSON Lines (`.jsonl`, `.ndjson`), tables (`.csv`, `.parquet`) and logs of Inspect (`.eval`, `.json`). A
+    transcript without an id of its own is named `<file name>:<line>`, in tables of Parquet by the row; in a folder
+    every id starts with the file. The line of a problem is the row or the sample where a file has no lines.
+    Raises TranscriptError for a file that cannot be read, that lacks a named column, or in which not one transcript can
+    be read; in a folder such a file is left out and named, and the error is raised where nothing is left.
     """
     return _read(Path(path), columns or ColumnNames(), limits, answered=True)
 
@@ -48,49 +55,81 @@ def read_prompts(
 ) -> Transcripts:
     """The conversations to be answered: each ends with a user message.
 
-    Reads the same files as `read_transcripts`, where answers in the response column are left aside, and `.txt` with one
-    prompt on a line. Raises TranscriptError as there, so for an empty list too.
+    Reads the same files as `read_transcripts`, where answers in the response column are left aside and samples of
+    Inspect are what they were asked, and `.txt` with one prompt on a line; no folders, since the digest of a file says
+    which prompts these were. Raises TranscriptError as there, so for an empty list too.
     """
     return _read(Path(path), columns or ColumnNames(), limits, answered=False)
 
 
 def _read(path: Path, columns: ColumnNames, limits: Limits, *, answered: bool) -> Transcripts:
-    check_path(path, (*_JSON_LINES, *_TABLES) if answered else (*_JSON_LINES, *_TABLES, *_PLAIN))
     traces: list[Trace] = []
     problems: list[InputProblem] = []
     uncounted = 0
-    last = 0
-    for line, item in _items(path, columns, limits, answered):
+    last = (str(path), 0)
+    for source, line, item in _sources(path, columns, limits, answered):
         if isinstance(item, Trace):
             traces.append(item)
         elif len(problems) < limits.problems:
-            problems.append(InputProblem(str(path), line, item))
+            problems.append(InputProblem(source, line, item))
         else:
-            uncounted, last = uncounted + 1, line
+            uncounted, last = uncounted + 1, (source, line)
     if uncounted:
-        problems.append(InputProblem(str(path), last, f"{uncounted:,} more parts up to this line could not be read"))
+        problems.append(InputProblem(*last, f"{uncounted:,} more parts up to this line could not be read"))
     if not traces:
         what = "transcript" if answered else "prompt"
-        why = f": line {problems[0].line}: {problems[0].message}" if problems else ": it is empty"
-        raise TranscriptError(f"there is no {what} to read in {quote(str(path))}{why}")
+        raise TranscriptError(f"there is no {what} to read in {quote(str(path))}: {_why(path, problems)}")
     return Transcripts(tuple(traces), tuple(problems))
 
 
-def _items(path: Path, columns: ColumnNames, limits: Limits, answered: bool) -> Iterator[tuple[int, Trace | str]]:
+def _why(path: Path, problems: list[InputProblem]) -> str:
+    if not problems:
+        return "it is empty"
+    first = problems[0]
+    where = "" if first.source == str(path) else f"{quote(Path(first.source).relative_to(path).as_posix())}, "
+    return f"{where}line {first.line}: {first.message}"
+
+
+def _sources(
+    path: Path, columns: ColumnNames, limits: Limits, answered: bool
+) -> Iterator[tuple[str, int, Trace | str]]:
+    """What a file or a folder holds, as (file, line, trace or the words for what could not be read)."""
+    if answered and path.is_dir():
+        yield from folder.items(
+            path, lambda file, shown: _items(file, columns, limits, shown, answered), SUFFIXES, limits
+        )
+        return
+    check_path(path, SUFFIXES if answered else (*SUFFIXES, *_PLAIN))
+    yield from ((str(path), line, item) for line, item in _items(path, columns, limits, path.name, answered))
+
+
+def _items(
+    path: Path, columns: ColumnNames, limits: Limits, shown: str, answered: bool
+) -> Iterator[tuple[int, Trace | str]]:
     """What the file holds, in order: traces, and the words for what could not be read."""
+    suffix = path.suffix.lower()
     try:
-        with path.open("rb") as file:
-            lines = Lines(file, limits)
-            suffix = path.suffix.lower()
-            if suffix in _TABLES:
-                for number, row in tables.rows(lines, columns, limits, path.name, answered):
-                    yield number, row if isinstance(row, Trace) else str(row)
-            elif suffix in _PLAIN:
-                yield from _plain(lines, path.name)
-            else:
-                yield from _json_lines(lines, columns, limits, path.name, answered)
+        if suffix in _PARQUET:
+            yield from parquet.rows(path, columns, limits, shown, answered)
+        elif suffix in inspect_log.SUFFIXES:
+            yield from inspect_log.samples(path, limits, shown, answered)
+        else:
+            with path.open("rb") as file:
+                yield from _lines(Lines(file, limits), suffix, columns, limits, shown, answered)
     except OSError as error:
         raise TranscriptError(f"{quote(str(path))} cannot be read: {error.strerror or error}") from error
+
+
+def _lines(
+    lines: Lines, suffix: str, columns: ColumnNames, limits: Limits, shown: str, answered: bool
+) -> Iterator[tuple[int, Trace | str]]:
+    if suffix in _TABLES:
+        for number, row in tables.rows(lines, columns, limits, shown, answered):
+            yield number, row if isinstance(row, Trace) else str(row)
+    elif suffix in _PLAIN:
+        yield from _plain(lines, shown)
+    else:
+        yield from _json_lines(lines, columns, limits, shown, answered)
 
 
 def _json_lines(

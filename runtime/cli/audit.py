@@ -89,8 +89,9 @@ def command(
 ) -> None:  # fmt: skip
     """Measure how often TRANSCRIPTS break each rule of the policy RULES.
 
-    TRANSCRIPTS is a JSON Lines file ({"messages": [...]} or {"prompt": ..., "response": ...} a line) or a CSV table
-    with a header. What cannot be read is named with its line and left out; the exit code is then 3.
+    TRANSCRIPTS is JSON Lines ({"messages": [...]} or {"prompt": ..., "response": ...} a line), a table (.csv, .parquet),
+    a log of Inspect (.eval, .json), or a folder of these. What cannot be read is named with its line (row, sample) and
+    left out; the exit code is then 3.
 
     The answers to one conversation (up to the last message of the user) are not taken for independent ones: intervals
     allow for it, and a limit `for each prompt` is held against the answers to each.
