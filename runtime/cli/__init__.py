@@ -21,6 +21,7 @@ VERBS = {
     "calibrate": "Solve for the multipliers of a policy's limits on a model, and keep them.",
     "check": "Check a policy file: syntax, names, types, examples, contradictions.",
     "conflicts": "Show which rules of a policy contradict or imply each other.",
+    "compare": "Compare models, checkpoints and judges: where they differ, since when, and how sure that is.",
     "concept": "Say how good the scores of concepts are, and which texts to label next.",
     "completion": "Print the shell completion script.",
     "diff": "Say what changed in meaning between two versions of a policy.",

@@ -114,8 +114,8 @@ def coverage_sections(found: CoverageComparison, before: str, after: str) -> tup
     for name, count, bounds in zip(("before", "after"), found.unscored, found.valid_bounds, strict=True):
         if count:
             sentences.append(
-                f"{figures.plural(count, 'answer')} {name} could not be scored and {'is' if count == 1 else 'are'} left "
-                f"out: with all of them, between {figures.percent_interval(bounds)} are valid."
+                f"{figures.plural(count, 'answer')} {name} could not be scored and {'is' if count == 1 else 'are'} "
+                f"left out: with all of them, between {figures.percent_interval(bounds)} are valid."
             )
     notes = (f"{INTERVALS} After minus before: paired by prompt. Every figure is unbiased for the number of draws.",)
     header = ("measure", "before", "after", "after minus before")
@@ -183,8 +183,8 @@ def _preference_section(found: tuple[SelfPreference, ...]) -> Section:
         for each in found
     )  # fmt: skip
     note = (
-        "How much oftener a judge calls an own answer kept than those of others of which the policy says the same; 0 is "
-        f"a fair judge. {INTERVALS}"
+        "How much oftener a judge calls an own answer kept than those of others of which the policy says the same; 0 "
+        f"is a fair judge. {INTERVALS}"
     )
     header = ("judge", "others", "among kept", "among broken", "together")
     return Section("Self-preference of judges", (), header, rows, (note,))
