@@ -35,6 +35,7 @@ VERBS = {
     "new": "Begin a policy, a rule or a predicate from a model.",
     "fmt": "Write policy files in the one layout, comments kept.",
     "price": "Say what each rule of a policy costs on a model; ask what if.",
+    "probe": "Make prompts that show how a model keeps each rule, and review them.",
     "residual": "Print the rules that are left once facts are known, as policy text.",
     "run": "Check, price, enforce and audit a policy on a model, in one report.",
     "test": "Run the examples and tests of a policy; show what they leave unseen.",
