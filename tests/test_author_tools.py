@@ -179,6 +179,30 @@ def test_verb_test_with_a_failure(house: Path) -> None:
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "1", "0")
 
 
+NEGATED = [
+    ("must not have more than 2 sentences", "if not: have more than 2 sentences"),
+    ("must (not have more than 2 sentences)", "if not: have more than 2 sentences"),
+    ("must have at most 2 sentences", "if: have at most 2 sentences"),
+    ("must not have exactly 4 sentences", "if not: have exactly 4 sentences"),
+    ("must not (not have at most 2 sentences)", "if: have at most 2 sentences"),
+    ("must not (have more than 2 sentences or have a heading)", "if not: have more than 2 sentences"),
+]
+
+
+@pytest.mark.parametrize(("sentence", "advice"), NEGATED)
+def test_explain_advises_in_the_words_of_the_author(tmp_path: Path, sentence: str, advice: str) -> None:
+    """A negation is compiled into the comparison behind it; the advice is about the words."""
+    rules = tmp_path / "rules.bylaw"
+    rules.write_text(f"rule r at user {{ {sentence} }}\n", encoding="utf-8")
+    said = ("--prompt", "hi", "--response", "One is here. Two are there. Three are away. Four is it.")
+    lines = run("explain", rules, *said)[1].splitlines()
+    assert [line.strip().split(" (it is")[0] for line in lines if "would be kept" in line] == [
+        f"would be kept {advice}"
+    ]
+    (atom, *_) = json.loads(run("explain", rules, *said, "--format", "json")[1])["rules"][0]["clauses"][0]["said"]
+    assert atom["value"] is advice.startswith("if not")
+
+
 def test_verb_explain(house: Path) -> None:
     facts = ("--given", "meta.mobile=false", "--given", "meta.essay=false")
     code, out, err = run("explain", house, "--prompt", "short", "--response", "one two three four", *facts)

@@ -14,6 +14,7 @@ import click
 from bylaw.runtime.cli.paths import PolicyPath
 from bylaw.runtime.cli.scoring import Scoring, announce, say_scores, scorers_or_exit, scoring_options, scoring_refused
 from bylaw.runtime.cli.shared import UNUSABLE, compile_or_exit, fail
+from bylaw.spec import ast
 from bylaw.spec.errors import place
 from bylaw.spec.source import Span
 from bylaw.spec.trace import FactValue, Message, Trace
@@ -203,10 +204,31 @@ def _clause(clause: ClauseExplanation, compiled: Compiled, trace: Trace) -> Iter
         if score.verdict == "violated" and atom.decides:
             if atom.is_event and score.reason is not None:
                 continue  # the message above is what would have to be otherwise
-            wanted = "if not" if atom.value else "if"
+            wanted = "if not" if _value_of_words(atom, compiled) else "if"
             yield f"      would be kept {wanted}: {_words(atom, compiled)} ({_value(atom)})"
         elif score.verdict == "satisfied" and atom.is_near_miss:
             yield f"      near miss: {_words(atom, compiled)} ({_value(atom)})"
+
+
+def _value_of_words(atom: Atom, compiled: Compiled) -> bool | None:
+    """The value of what the author wrote there. A negation before a comparison is compiled into it: of `must not have
+    more than 2 words` the statement is that there are at most 2, and the words are `have more than 2 words`."""
+    if atom.value is None or atom.extent is None or not (atom.operator or atom.is_event) or compiled.module is None:
+        return atom.value
+    around = (
+        node
+        for item in compiled.module.items
+        if item.span.start <= atom.extent.start and atom.extent.end <= item.span.end
+        for node in ast.walk(item)
+        if node.span.start <= atom.extent.start and atom.extent.end <= node.span.end
+    )
+    return atom.value is (sum(map(_is_negation, around)) % 2 == 0)
+
+
+def _is_negation(node: ast.Node) -> bool:
+    if isinstance(node, ast.Norm):
+        return node.modality.word in (ast.RuleWord.MUST_NOT, ast.RuleWord.SHOULD_NOT)
+    return isinstance(node, (ast.Not, ast.VerbNot)) or getattr(node, "negated", False) is True
 
 
 def _words(atom: Atom, compiled: Compiled) -> str:
@@ -283,7 +305,7 @@ def _clause_data(clause: ClauseExplanation, compiled: Compiled) -> dict[str, Any
 def _atom_data(atom: Atom, clause: ClauseExplanation, compiled: Compiled) -> dict[str, Any]:
     return {
         "words": _suite(clause, compiled, True) if atom.is_suite else _words(atom, compiled),
-        "value": atom.value,
+        "value": _value_of_words(atom, compiled),
         "reason": atom.reason,
         "decides": atom.decides,
         "measured": None if atom.numbers is None else atom.numbers[0],
