@@ -38,6 +38,7 @@ VERBS = {
     "probe": "Make prompts that show how a model keeps each rule, and review them.",
     "residual": "Print the rules that are left once facts are known, as policy text.",
     "run": "Check, price, enforce and audit a policy on a model, in one report.",
+    "sample": "Ask a model for the answers that an audit needs; go on after any end.",
     "test": "Run the examples and tests of a policy; show what they leave unseen.",
     "upgrade": "Rewrite policies of an older edition to the current one.",
 }
