@@ -51,6 +51,10 @@ class Server:
                     answer = outer.answers.pop(0) if len(outer.answers) > 1 else outer.answers[0]
                 try:
                     status, headers, data = answer(body)
+                finally:
+                    with lock:  # before it is sent: whoever has it may ask again at once
+                        outer.busy -= 1
+                try:
                     self.send_response(status)
                     for name, value in {"content-length": str(len(data)), **headers}.items():
                         self.send_header(name, value)
@@ -58,9 +62,6 @@ class Server:
                     self.wfile.write(data)
                 except OSError:
                     pass  # a client that gave up
-                finally:
-                    with lock:
-                        outer.busy -= 1
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
