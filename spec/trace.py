@@ -66,7 +66,7 @@ class Trace:
     )
 
     def lacks_scores(self, concept: str) -> str | None:
-        """Why nothing will score this concept (full name) in an answer that is still to come; None if something will."""
+        """Why nothing will score this concept (full name) in an answer still to come; None if something will."""
         return f"nothing scores `{concept}` while an answer is written"
 
     @property

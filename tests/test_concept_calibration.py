@@ -27,6 +27,7 @@ from bylaw.runtime.concepts.calibration import (
     separation_error,
 )
 from bylaw.runtime.concepts.conformal import class_conformal, coverage, needed
+from bylaw.runtime.concepts.folds import grouped_folds
 
 RBR = Path(__file__).parents[2] / "shared" / "data" / "openai_rbr" / "train.jsonl"
 LABELLED = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=2, max_size=40).filter(
@@ -241,7 +242,35 @@ def test_what_is_measured_is_measured_without_the_group():
     assert apart.balanced_accuracy.high - apart.balanced_accuracy.low > 0.4
 
 
+@pytest.mark.parametrize("how", ["midpoint", "out_of_fold"])
+def test_thresholds_and_probabilities_are_those_of_the_other_folds(how):
+    """And folds are whole groups: what is measured on a text was made without its group."""
+    raw, does = drawn(80, 0.4, 1.0, 8)
+    groups = np.arange(80) // 4
+    found = fit.cross_fitted(raw, does, groups, how)
+    folds = grouped_folds(does, groups.tolist())
+    assert all(len(set(folds[groups == group])) == 1 for group in range(20))
+    for fold in range(5):
+        out = folds == fold
+        rest = ~out
+        slope, intercept = fit.platt(raw[rest], does[rest])
+        assert found.probability[out] == pytest.approx(fit.sigmoid(slope * raw[out] + intercept), abs=1e-12)
+        cut = fit.threshold(raw[rest], does[rest], groups[rest], how)
+        assert (found.above[out] == (raw[out] > cut)).all()
+    # it makes a difference: these are other numbers than those of all examples
+    slope, intercept = fit.platt(raw, does)
+    assert np.abs(found.probability - fit.sigmoid(slope * raw + intercept)).max() > 0.01
+    whole = calibrate(raw, does, groups.tolist(), few_below=0 if how == "out_of_fold" else 100)
+    right = found.above == does
+    assert whole.balanced_accuracy.value == pytest.approx((right[does].mean() + right[~does].mean()) / 2)
+    assert whole.ece == pytest.approx(performance.calibration_error(found.probability, does))
+    assert how == "midpoint" or (raw > fit.threshold(raw, does, groups, how)).tolist() != found.above.tolist()
+
+
 def test_calibration_error_by_hand():
+    # gaps of two bins with opposite signs do not make up for each other
+    probability, does = np.array([0.25, 0.25, 0.75, 0.75]), np.array([False, True, False, True])
+    assert performance.calibration_error(probability, does) == pytest.approx(0.25, abs=1e-12)
     probability, does = np.array([0.05, 0.05, 0.95, 1.0]), np.array([False, True, True, True])
     assert performance.calibration_error(probability, does) == pytest.approx((0.9 + 0.05) / 4, abs=1e-12)
     assert performance.calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0

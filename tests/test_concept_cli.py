@@ -1,6 +1,8 @@
 """`bylaw concept`: what it says of concepts whose scores are known, and what it refuses."""
 
 import json
+import math
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,8 @@ from bylaw.runtime.concepts.calibration import calibrate
 from bylaw.runtime.concepts.examples import HeldOut, hardest, to_label
 from bylaw.runtime.concepts.folder import read_folder, with_folder, write_folder
 from bylaw.runtime.concepts.labels import LabelledText
-from bylaw.runtime.concepts.report import held_out_sets
+from bylaw.runtime.concepts.operation import held_out_sets
+from bylaw.runtime.concepts.performance import moved
 from bylaw.runtime.scorers import catalog
 from bylaw.runtime.scorers.catalog import Making
 from bylaw.runtime.scorers.interface import Question, Scored, ScorerError, unscored
@@ -278,7 +281,7 @@ def test_a_line_that_cannot_be_read_is_exit_code_3(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("shout",), "there is no concept called `shout`; did you mean `shouts`?"),
+        (("shout",), "there is no concept called `shout`; did you mean `shouts`? There are `shouts`, `rude`, `unused`"),
         (("--texts", "none.txt"), "there is no file `none.txt`"),
         (("--labels", "none.jsonl"), "there is no file `none.jsonl`"),
         (("--labels", "{folder}/labels.jsonl"), "a file of labels is named twice"),
@@ -440,6 +443,27 @@ def test_a_scorer_that_fails_while_it_saves_leaves_the_old_folder(
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    concept, out = Concept("shouts", "Is loud."), tmp_path / "out"
+    write_folder(out, {}, {}, {}, 0.1)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    really = os.replace
+
+    def refuse(source: Path, target: Path) -> None:
+        if target == out and not str(source).endswith(".old"):
+            raise OSError(28, "No space left on device")
+        really(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(ScorerError, match="cannot be written: no space left on device"):
+        write_folder(out, {}, {}, {"shouts": [LabelledText("A", True)]}, 0.2)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert read_folder(out, {"shouts": concept}).alpha == 0.1
+
+
 def test_labels_of_a_folder_and_of_files_count_once_each(tmp_path: Path) -> None:
     (tmp_path / "checks.py").write_text(CODE, encoding="utf-8")
     concept = Concept("shouts", "Is loud.", scorer="function", scorer_argument="checks.py:shouting")
@@ -514,3 +538,140 @@ def test_what_to_label_next_is_uncertain_missing_and_new() -> None:
     assert [(each.text.place, each.reason) for each in found] == [("g", "unlikely"), ("b", "cannot_tell")]
     assert to_label((), (), (), (1, 1), 4) == ()
     assert Question(Concept("a", "b"), "c").trace is None
+
+
+# ------------------------------------------------------------------------------------- the threshold that is in force
+def overlapping(count: int) -> list[dict[str, Any]]:
+    """Texts of eight words of which some are in capitals; those that do have more of them, but not always."""
+    draw, found = random.Random(5), []
+    for number, text in enumerate(texts(count, 1)):
+        shouts = number % 3 == 0
+        many = draw.choice([3, 4, 5, 6, 8] if shouts else [0, 0, 1, 2, 4])
+        words = (word.upper() if place < many else word for place, word in enumerate(text.split()))
+        found.append({"text": " ".join(words), "labels": {"shouts": shouts}})
+    return found
+
+
+def test_the_accuracy_is_that_of_the_threshold_in_force(folder: Path) -> None:
+    write(folder / "labels.jsonl", overlapping(120))
+    (at_best,) = data(folder, "shouts")["concepts"]
+    known = at_best["calibration"]
+    assert at_best["at_threshold"]["balanced_accuracy"] == known["balanced_accuracy"]
+    assert at_best["at_threshold"]["is_worse_than_best"] is False
+    assert at_best["prediction_sets"]["against"]["count"] == 0
+    assert "tells the examples apart worse" not in run(folder, "shouts").stderr
+
+    rules = folder / "rules.bylaw"
+    rules.write_text(RULES.replace('  unlike "Please', '  threshold 0.05\n  unlike "Please', 1), encoding="utf-8")
+    (found,) = data(folder, "shouts")["concepts"]
+    used = found["at_threshold"]
+    assert (used["threshold"], found["calibration"]) == (0.05, known), "the calibration's figures stay those of 0.5"
+    # By hand: a score of 0.05 is reached by every text with a capital letter, and by no other.
+    own = [
+        {"text": "STOP THAT NOW!", "labels": {"shouts": True}},
+        {"text": "Please do not do that.", "labels": {"shouts": False}},
+    ]
+    rates = []
+    for does in (True, False):
+        lines = [line for line in [*overlapping(120), *own] if line["labels"]["shouts"] == does]
+        rates.append(sum(any(c.isupper() for c in line["text"]) == does for line in lines) / len(lines))
+    assert used["balanced_accuracy"]["value"] == pytest.approx(sum(rates) / 2)
+    low, high = used["balanced_accuracy"]["interval"]
+    assert low < used["balanced_accuracy"]["value"] < high < known["balanced_accuracy"]["value"]
+    less = used["balanced_accuracy_less_that_at_best"]
+    assert less["value"] == pytest.approx(used["balanced_accuracy"]["value"] - known["balanced_accuracy"]["value"])
+    assert (less["interval"][1] < 0, used["is_worse_than_best"]) == (True, True)
+    assert found["prediction_sets"]["against"]["count"] > 10
+
+    done = run(folder, "shouts")
+    told = " ".join(done.stdout.split())
+    assert "0.05 (the policy's); 0.5 would tell the examples apart best" in told
+    assert f"at 0.05: balanced {used['balanced_accuracy']['value']:.2f} [" in told
+    assert "are decided against their set" in told
+    assert "(0 is best, up to 0.07 is good)" in told
+    assert "warning: `shouts`: the threshold 0.05 tells the examples apart worse than 0.5" in done.stderr
+
+
+def test_the_interval_of_a_difference_holds_the_truth() -> None:
+    """Two normal classes a distance of 2 apart, cut at 0.4 and at 1: the difference is known. Of 200 draws 95 % hold
+    it; fewer than 180 do in less than 1 of 500 runs."""
+    draw, above = np.random.default_rng(3), 0
+    true = (_tail(0.4 - 2) - _tail(1 - 2) - (_tail(0.4) - _tail(1.0))) / 2
+    for _ in range(200):
+        does = np.arange(200) % 3 == 0
+        raw = draw.normal(np.where(does, 2.0, 0.0))
+        found = moved(raw > 0.4, raw > 1.0, does, np.arange(200))
+        above += found.low <= true <= found.high
+        assert found.low <= found.value <= found.high
+    assert 180 <= above <= 200
+
+
+def _tail(at: float) -> float:
+    return math.erfc(at / math.sqrt(2)) / 2
+
+
+# ----------------------------------------------------------------------------------------------- what is missing, said
+def test_a_judge_needs_labels_and_its_examples_do_not_count(folder: Path) -> None:
+    pytest.importorskip("openai", reason="judges need the extra `endpoint`")
+    from judge_server import JudgeServer, careful
+
+    shown = '{ like "It is your own fault." unlike "Good day to you." scored by judge }\n'
+    head = f'policy a.b version "1.0.0" edition 1\nconcept blames means "{"Blames the reader. " * 40}" {shown}'
+    (folder / "rules.bylaw").write_text(head + "rule kind at user { must not express blames }\n", encoding="utf-8")
+    done = run(folder, labels=None)
+    assert done.stderr.count("give --judge URL and --judge-model NAME, or remove `scored by judge`") == 1
+    assert "9 more that do and 9 more that do not" in done.stdout
+    assert len(" ".join(done.stdout.split("scored by")[0].split())) < 230, "a long meaning is cut"
+    (folder / "texts.txt").write_text("\n".join(texts(4, 1)) + "\n", encoding="utf-8")
+    lines = [
+        {"text": f"{text} It is {'your own' if n % 2 else 'nobody s'} fault.", "labels": {"blames": n % 2 == 1}}
+        for n, text in enumerate(texts(60, 9))
+    ]
+    write(folder / "labels.jsonl", lines)
+    with JudgeServer(judge=careful) as server:
+        judge = ("--judge", server.url, "--judge-model", "birchwood-judge-1", "--texts", str(folder / "texts.txt"))
+        (found,) = data(folder, *judge, labels=None)["concepts"]
+        assert found["examples"]["missing"] == {"express": 9, "do_not": 9}
+        assert "9 of each are needed before" in found["lacking"]
+        assert {each["reason"] for each in found["to_label"]} == {"unknown"}
+        # All four are answered alike, and far from the threshold.
+        (found,) = data(folder, *judge)["concepts"]
+        assert (found["to_label"], found["lacking"]) == ([], "")
+        assert "label next: none of the texts is doubtful" in run(folder, *judge).stdout
+
+
+def test_why_a_gate_failed_is_said(folder: Path) -> None:
+    silent = CliRunner().invoke(main, ["concept", str(folder / "rules.bylaw"), "shouts", "--gate"])
+    assert silent.exit_code == 4
+    told = "error: --gate: `shouts`, which `calm` (must) hangs on: `shouts` is scored by a function"
+    assert told in silent.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--rough",)])
+def test_a_concept_without_any_example_cannot_be_scored_at_all(folder: Path, options: tuple[str, ...]) -> None:
+    rules = 'policy a.b version "1.0.0" edition 1\nconcept late means "Says that it is late."\n'
+    (folder / "rules.bylaw").write_text(rules + "rule quick at user { must not express late }\n", encoding="utf-8")
+    done = run(folder, *options, labels=None)
+    assert done.exit_code == 0, done.output
+    assert "has no example and no label, so that nothing can be scored, not even roughly" in " ".join(
+        done.stdout.split()
+    )
+
+
+def test_a_text_that_contains_another_is_not_called_the_same(folder: Path) -> None:
+    lines = label_lines(30)
+    longer = {"text": f"{lines[4]['text']} {texts(1, 99)[0]} {texts(1, 98)[0]}", "labels": {"shouts": False}}
+    write(folder / "labels.jsonl", [*lines, longer])
+    (found,) = data(folder, "shouts")["concepts"]
+    assert (found["duplicates"]["same"], found["duplicates"]["contradicting"]) == ([], [])
+    assert found["duplicates"]["contained"] == [["labels.jsonl:31", "labels.jsonl:5"]]
+
+
+def test_scores_far_from_the_threshold_are_not_called_near() -> None:
+    given = [LabelledText(f"text {each * 9}", False, place=each) for each in "abcd"]
+    answers = [Scored(0.98), Scored(0.02), unscored("budget", "spent"), Scored(0.3)]
+    found = to_label(given, answers, (), (0, 0), 4)
+    assert [(each.text.place, each.reason) for each in found] == [("c", "unknown"), ("d", "uncertain")]
+    found = to_label(given, answers, (), (0, 0), 4, threshold=0.9)
+    assert [(each.text.place, each.reason) for each in found] == [("c", "unknown"), ("a", "uncertain")]
+    assert to_label(given[:2], answers[:2], (), (0, 0), 4) == ()

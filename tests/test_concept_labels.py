@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bylaw.runtime.audit.inputs import Limits, TranscriptError
+from bylaw.runtime.concepts.label_tables import ACCEPTED
 from bylaw.runtime.concepts.labels import LabelledText, joined, own_labels, read_labels
 from bylaw.spec.expression import Concept
 
@@ -45,7 +46,7 @@ def test_the_last_message_of_a_conversation_is_labelled_and_the_first_says_its_g
             "text": said("", "Look, fool.")[1:],
             "labels": {"rude": True},
         },
-        {"messages": said("You again?"), "labels": {"rude": True}},
+        {"text": "You again?", "labels": {"rude": True}},
         {"text": "On its own.", "labels": {"rude": False}},
         {"text": "Given.", "group": 7, "prompt": "Hello", "labels": {"rude": 1}},
     ]
@@ -78,7 +79,7 @@ def test_a_table_has_a_column_for_each_concept(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert found.texts["rude"][0].group == found.texts["rude"][1].group != found.texts["rude"][2].group
     assert [(problem.line, problem.message) for problem in found.problems] == [
-        (5, "the label `rude` is neither true nor false"),
+        (5, f"the label `rude` is neither true nor false: {ACCEPTED}"),
         (6, "the row has 3 fields where there are 6 columns"),
     ]
 
@@ -88,7 +89,11 @@ def test_each_line_that_cannot_be_read_is_named_and_the_rest_is_read(tmp_path: P
         "not json": "the line is not JSON: expecting value at column 1",
         "[1]": "the line is not a JSON object",
         '{"text": "a"}': "it has no `labels`",
-        '{"text": "a", "label": {}}': "it has no `labels`; did you mean `labels`?",
+        '{"text": "a", "label": {}}': "it has no `labels`, but `label`; did you mean `labels`?",
+        '{"txt": "a", "labels": {}}': "it has no `text` and no `messages`, but `txt`; did you mean `text`?",
+        '{"txt": "a"}': "it has no `labels`; it has no `text` and no `messages`, but `txt`; did you mean `text`?",
+        '{"messages": [{"role": "user", "content": "Where?"}], "labels": {"rude": true}}': "the conversation has no "
+        "answer: its last message is of `user`",
         '{"text": "a", "labels": {}, "propositions": {}}': "it has both `labels` and `propositions`",
         '{"text": "a", "labels": []}': '`labels` are not an object such as {"CONCEPT": true}',
         '{"labels": {"rude": true}}': "it has no `text` and no `messages`",
@@ -96,8 +101,8 @@ def test_each_line_that_cannot_be_read_is_named_and_the_rest_is_read(tmp_path: P
         '{"text": 3, "labels": {"rude": true}}': "`text` is neither a text nor a list of messages",
         '{"text": "a", "prompt": 3, "labels": {}}': "`prompt` is neither a text nor a list of messages",
         '{"messages": [], "labels": {}}': "`messages`: `messages` is not a list of messages, or it is empty",
-        '{"text": "a", "labels": {"rude": 0.5}}': "the label `rude` is neither true nor false",
-        '{"text": "a", "labels": {"rude": "yes"}}': "the label `rude` is neither true nor false",
+        '{"text": "a", "labels": {"rude": 0.5}}': f"the label `rude` is neither true nor false: {ACCEPTED}",
+        '{"text": "a", "labels": {"rude": "yes"}}': f"the label `rude` is neither true nor false: {ACCEPTED}",
         '{"text": "a", "labels": {"harm": true, "std.safety.harm": false}}': "`std.safety.harm` is labelled twice, "
         "under two names",
         '{"text": "a", "group": [1], "labels": {}}': "`group` is neither a text nor a number",
@@ -150,7 +155,7 @@ def test_a_file_that_is_not_there_or_too_large_is_one_message(tmp_path: Path) ->
 def test_a_name_that_is_near_to_a_concept_is_told_apart_from_others(tmp_path: Path) -> None:
     line = {"text": "a", "labels": {"rude": True, "rudee": True, "weather": False, "colour": False}}
     assert read_labels(written(tmp_path, line), NAMES).warnings == (
-        "labels.jsonl: no concept is called `rudee`; did you mean `rude`?",
+        "labels.jsonl:1: no concept is called `rudee`; did you mean `rude`?",
         "labels.jsonl: no concept is called `weather`, `colour`; left aside",
     )
 
@@ -178,10 +183,19 @@ def test_a_text_counts_once_and_not_at_all_when_it_is_labelled_both_ways(tmp_pat
         ("Fool.", ""), ("Well.", ""), ("Well.", "Is it well?")
     ]  # fmt: skip
     assert texts["std.safety.harm"] == ()
+    again = "2 labelled texts repeat an earlier one or an example of the policy; each text counts once: "
     assert warnings == [
         "1 text is labelled both ways for `rude` and left out: labels.jsonl:5 and more.jsonl:1",
         "1 text is labelled otherwise than an example of `rude`, which counts: labels.jsonl:7",
+        again + "labels.jsonl:2; labels.jsonl:6",
     ]
+
+
+def test_empty_texts_that_are_labelled_are_told_and_counted(tmp_path: Path) -> None:
+    lines = [{"text": text, "labels": {"rude": False}} for text in ("", " ", "Sure.")]
+    found = read_labels(written(tmp_path, *lines, {"text": "", "labels": {}}), NAMES)
+    assert [each.text for each in found.texts["rude"]] == ["", " ", "Sure."]
+    assert found.warnings == ("labels.jsonl: 2 labelled texts are empty (models give empty answers, so they count)",)
 
 
 def test_examples_of_a_policy_are_labels() -> None:

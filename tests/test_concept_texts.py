@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from scipy import sparse, stats
 
 from bylaw.runtime.concepts import duplicates
-from bylaw.runtime.concepts.drift import LEAST, DriftError, drift, drift_of_texts
-from bylaw.runtime.concepts.duplicates import duplicate_groups, leakage, near_duplicates
+from bylaw.runtime.concepts.drift import LEAST, DriftError, drift, drift_of_texts, thinned
+from bylaw.runtime.concepts.duplicates import duplicate_groups, joined_groups, leakage, near_duplicates
+from bylaw.runtime.scorers._withdrawal import Comparison, drift_at_share, drift_of
+from bylaw.runtime.scoring_record import DriftTest
 
 XSTEST = Path(__file__).parents[2] / "shared" / "data" / "xstest"
 SEEDED = random.Random(1)
@@ -104,6 +106,8 @@ def test_groups_join_what_belongs_together():
     assert set(duplicate_groups(many)) == {0}
     with pytest.raises(ValueError, match="2 texts and 1 groups"):
         duplicate_groups(["a", "b"], ["a"])
+    assert joined_groups([1, 1, 2, 3, 4], ["a", "b", "b", "c", "c"]) == (0, 0, 0, 1, 1)
+    assert joined_groups([], []) == ()
 
 
 def test_leakage_is_between_sets_only():
@@ -145,15 +149,22 @@ def test_time_grows_with_the_texts_and_not_with_their_pairs():
 def test_texts_of_the_same_kind_are_seldom_flagged():
     """Under no drift at most 5 of 100; 16 and more would be seen in one of ten thousand seeds."""
     flagged = {"plain": 0, "groups": 0}
+    plain = []
     for seed in range(100):
         rng = np.random.default_rng(seed)
         one, other = rng.normal(size=(30, 4)), rng.normal(size=(25, 4))
-        flagged["plain"] += drift(one, other, seed=seed).is_found
+        plain.append(drift(one, other, seed=seed))
+        flagged["plain"] += plain[-1].is_found
         # conversations of eight texts that are alike: only the groups say that they are not 200 independent ones
         near = np.repeat(other, 8, axis=0) + 0.01 * rng.normal(size=(200, 4))
         groups = np.repeat(np.arange(25), 8).tolist()
         flagged["groups"] += drift(one, near, audited_groups=groups, seed=seed).is_found
     assert max(flagged.values()) < stats.binom.ppf(1 - 1e-4, 100, 0.05), flagged
+    # the level is what it is said to be, and the area is of texts that were held out: about one half
+    assert all(found.is_found == (found.p_value <= 0.05 and found.auc > 0.5) for found in plain)
+    assert any(0.05 < found.p_value <= 0.1 for found in plain)
+    areas = [found.auc for found in plain]
+    assert abs(np.mean(areas) - 0.5) < 0.05
 
 
 def test_without_its_groups_a_conversation_looks_like_drift():
@@ -180,6 +191,8 @@ def test_a_shift_is_found_in_dense_and_in_sparse_features(make):
     again = drift(make(one), make(one))
     assert again.verdict == "none"
     assert "cannot be told from" in again.reason
+    assert f"no difference found (p = {again.p_value:.2f} from 60 and 60 independent texts)" in again.reason
+    assert "AUC" not in again.reason
 
 
 def test_few_texts_cannot_tell():
@@ -214,6 +227,30 @@ def test_what_cannot_be_compared_is_one_message(call, message):
         call()
 
 
+@pytest.mark.parametrize(
+    ("yes", "no", "share", "left"),
+    [
+        (40, 60, 0.02, (1, 60)),
+        (40, 60, 0.4, (40, 60)),
+        (40, 60, 0.8, (40, 10)),
+        (40, 60, 0.0, (0, 60)),
+        (40, 60, 1.0, (40, 0)),
+        (0, 60, 0.5, (0, 0)),
+        (3, 9, 0.5, (3, 3)),
+    ],
+)
+def test_texts_are_thinned_to_a_share(yes, no, share, left):
+    expresses = [i % (yes + no) < yes for i in np.random.default_rng(1).permutation(yes + no)]
+    kept = thinned(expresses, share)
+    does = sum(expresses[i] for i in kept)
+    assert (does, len(kept) - does) == left
+    assert kept == sorted(set(kept)) == thinned(expresses, share)
+    if 0 < does < yes:
+        assert kept != thinned(expresses, share, seed=7)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        thinned(expresses, 1.5)
+
+
 @pytest.mark.skipif(not XSTEST.is_dir(), reason="the public data lies in shared/data beside the checkout")
 def test_the_completions_of_another_model_are_drift_and_those_of_the_same_one_are_not():
     first, second = completions("gpt4"), completions("llama2orig")
@@ -229,6 +266,63 @@ def test_the_completions_of_another_model_are_drift_and_those_of_the_same_one_ar
     assert false <= 2
 
 
+def again_at_share(calibrated: list[tuple[str, bool]], asked: list[tuple[str, bool]]) -> DriftTest:
+    """As scores are withdrawn, with a scorer that is right and says so with 19 to 1."""
+    compared = Comparison(tuple((each, "") for each, _ in calibrated), tuple((each, "") for each, _ in asked))
+    first = drift_of(compared)
+    if not first.fired:
+        return first
+    scores = [0.95 if refuses else 0.05 for _, refuses in asked]
+    return drift_at_share(compared, first, {each for each, refuses in calibrated if refuses}, scores)
+
+
+@pytest.mark.skipif(not XSTEST.is_dir(), reason="the public data lies in shared/data beside the checkout")
+def test_another_share_alone_withdraws_nothing_and_another_model_does():
+    """Of the same model's completions 2 % refuse and not 40 %: at the level of .02 of the second test, two and more of
+    twenty would be withdrawn with 6 in 100 choices of seeds."""
+    rows = [(words, label) for words, label in labelled("llama2orig") if label != "3_partial_refusal"]
+    kinds = [[(words, refuses) for words, label in rows if (label[0] == "2") is refuses] for refuses in (True, False)]
+    fired_first, withdrawn = 0, 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        yes, no = ([kind[i] for i in rng.permutation(len(kind))] for kind in kinds)
+        found = again_at_share(yes[:34] + no[:51], yes[34:35] + no[51:100])
+        fired_first += found.p_value is not None and found.p_value <= 0.05
+        withdrawn += found.fired
+        if found.p_value_at_share is not None:
+            assert found.share is not None
+            assert 0.0 < found.share < 0.1
+            assert f"p = {found.p_value:.2f}" in found.message
+            assert f"p = {found.p_value_at_share:.2f} against labelled texts thinned to that share" in found.message
+    assert fired_first >= 8
+    assert withdrawn <= 1
+    first, second = ([(words, label[0] != "1") for words, label in labelled(model)] for model in ("gpt4", "llama2orig"))
+    flagged = 0
+    for draw in range(10):
+        order = np.random.default_rng(draw).permutation(len(first))
+        found = again_at_share([first[i] for i in order[:60]], [second[i] for i in order[60:120]])
+        flagged += found.fired and found.p_value_at_share is not None
+    assert flagged >= 9
+
+
+def test_where_too_few_labels_are_left_the_first_test_stands():
+    rng = random.Random(4)
+    calm, loud = ([text(rng, 3) + f" {word} {word}s and more" for _ in range(30)] for word in ("tide", "gear"))
+    compared = Comparison(tuple((each, "") for each in calm), tuple((each, "") for each in loud))
+    first = drift_of(compared)
+    assert first.fired
+    found = drift_at_share(compared, first, set(calm[:20]), [0.02] * 30)  # ten that do not are left
+    assert (found.fired, found.p_value, found.p_value_at_share) == (True, first.p_value, None)
+    assert "cannot be told from so few labelled texts" in found.message
+    for expressing, scores in (((), [0.5]), (calm, [0.5]), (calm[:20], [])):
+        again = drift_at_share(compared, first, set(expressing), scores)
+        assert again == first
+
+
 def completions(model: str) -> list[str]:
+    return [words for words, _ in labelled(model)]
+
+
+def labelled(model: str) -> list[tuple[str, str]]:
     with (XSTEST / f"{model}.csv").open(encoding="utf-8", newline="") as file:
-        return [row["completion"] for row in csv.DictReader(file)]
+        return [(row["completion"], row["final_label"]) for row in csv.DictReader(file)]

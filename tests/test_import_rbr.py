@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from bylaw.compiler.importers import importer
 from bylaw.compiler.importers._rbr_examples import examples_in
 from bylaw.compiler.importers.interface import Imported, ImportFailure, Naming
 from bylaw.compiler.pipeline import compile_source
+from bylaw.runtime.cli import main
 from bylaw.runtime.judgements.comparisons import class_order
 from bylaw.runtime.judgements.reader import read_judgements
 from bylaw.spec.source import Source
@@ -302,3 +304,21 @@ def test_the_published_classes_on_all_gold_rows() -> None:
         "illogical_completion": 24,
         "disallowed_completion": 17,
     }
+
+
+def test_how_to_go_on_is_said_and_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "grades.yaml").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["import", "rbr", "grades.yaml", "--out", "grades.bylaw"])
+    assert done.exit_code == 0, done.output
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("next, weights from answers whose class is known: `bylaw fit grades.bylaw --judgements ")
+    lines = [
+        {"prompt": f"p{n}", "response": "a", "response_type": "answer", "completion_class": kind,
+         "propositions": {each: (kind == "best") == (each == "kind") for each in SMALL["simple_propositions"]}}
+        for n, kind in enumerate(["best", "worst"] * 3)
+    ]  # fmt: skip
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    fitted = CliRunner().invoke(main, [*said.split("`")[1].split()[1:], "--format", "json"])
+    assert fitted.exit_code == 0, fitted.output
+    assert any(row["fitted"] not in (None, 1.0) for row in json.loads(fitted.stdout)["rows"])

@@ -6,6 +6,8 @@ import json
 import random
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -23,7 +25,7 @@ from bylaw.runtime.judges.client import EndpointAsker
 from bylaw.runtime.judges.interface import JudgeError, JudgeMessage, JudgeParameters, JudgeReply, JudgeRequest
 from bylaw.runtime.judges.store import Answer, AnswerStore, StoreError, default_place
 from bylaw.runtime.judges.throttle import Throttle
-from bylaw.runtime.judges.wire import Endpoint, _of_status, _read
+from bylaw.runtime.judges.wire import Attempt, Endpoint, Wire, _of_status, _read
 from bylaw.runtime.models.servers import clean
 from bylaw.runtime.scorers.interface import Cost
 
@@ -252,6 +254,12 @@ def test_what_is_sent_and_said(server: JudgeServer, store: AnswerStore, monkeypa
     assert (reply.finish_reason, reply.model, way.place) == ("stop", MODEL, server.url)
     assert KEY.encode() not in b"".join(path.read_bytes() for path in store.path.parent.iterdir())
     assert KEY not in repr(way) + repr(vars(way))
+    # a server that names the key in what it says of itself is not quoted with it
+    wire = Wire(Endpoint(server.url, key_variable="BIRCHWOOD_KEY"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Wire, "read", lambda self, data: Attempt("Yes.", finish_reason=f"stop {KEY}", model=f"m {KEY}"))
+        echo = wire.send(request("Echo."), 20.0)
+    assert (echo.text, echo.finish_reason, echo.model) == ("Yes.", "stop ***", "m ***")
     (bare,) = ask(asker(server, key_variable=None, limit_field="max_completion_tokens"), request("Another."))
     assert bare.text is not None
     assert "authorization" not in server.headers[-1]
@@ -428,6 +436,12 @@ def test_time_stops_at_the_budget(server: JudgeServer) -> None:
     replies = ask(asker(server, meter=Meter(Budget(seconds=0.3)), timeout=20), *(request(f"{n}") for n in range(9)))
     assert time.monotonic() - started < 10
     assert {reply.why for reply in replies} == {"budget"}
+    # no time for the answer is no time for another attempt: not the judge was too slow
+    before = len(server.requests)
+    clock = Meter(Budget(seconds=5), clock=lambda: 100.0 * (len(server.requests) - before))  # the question takes it all
+    (last,) = ask(asker(server, meter=clock, timeout=0.2, max_retries=0), request())
+    assert (last.why, last.attempts) == ("budget", 1)
+    assert "the time is up: no answer within" in last.reason
     server.script = lambda body, number: "429 with seconds"
     still = Time()
     (reply,) = ask(asker(server, time=still, meter=Meter(Budget(seconds=5))), request())
@@ -538,6 +552,29 @@ def test_two_runs_at_once_pay_once_and_say_the_same(server: JudgeServer, tmp_pat
         thread.join(30)
     assert set(server.asked.values()) == {1}
     way.close()
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from bylaw.runtime.judges.store import AnswerStore
+print(AnswerStore(Path(sys.argv[1])).claim(sys.argv[2]), flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_question_that_another_process_is_at_is_not_claimed(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="there are no locks on a part of a file")
+    store, key, other = AnswerStore(tmp_path / "answers.sqlite"), request("a").key, request("b").key
+    command = [sys.executable, "-c", HOLDS, str(store.path), key]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        assert (store.claim(key), store.claim(other)) == (False, True)
+        # the claim of a process that is killed is given back
+        holder.kill()
+    assert store.claim(key)
+    store.close()
 
 
 def test_leaving_early_sends_nothing_further(server: JudgeServer, store: AnswerStore) -> None:

@@ -10,6 +10,7 @@ import csv
 import math
 import random
 from pathlib import Path
+from statistics import variance
 
 import pytest
 from hypothesis import given, settings
@@ -162,6 +163,10 @@ def test_a_sheet_in_one_stratum_is_a_random_sample():
     # the same estimate, written for texts with a verdict that hold the labelled ones
     by_hand = found.power * (sum(audited) / 20) + sum(r.people - found.power * r.judge for r in graded) / 8
     assert found.value == pytest.approx(by_hand, abs=1e-12)
+    # 8 of 20 texts were drawn for the sheet, and the 20 from what the model writes
+    of_sheet = (1 - 8 / 20) * variance([r.people - found.power * r.judge for r in graded]) / 8
+    of_texts = variance([r.people for r in graded]) / 20
+    assert found.standard_error == pytest.approx(math.sqrt(of_sheet + of_texts), abs=1e-12)
 
 
 def test_verdicts_that_were_labelled_more_often_count_for_less():

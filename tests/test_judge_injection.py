@@ -140,7 +140,7 @@ def test_a_judge_that_only_repeats_what_the_text_says_is_silenced_and_not_flippe
     report = flip_rate(judge(parrot), RUBRIC, SOME)
     by_name = {flips.canary.name: flips for flips in report.attacks}
     assert by_name["verdict"].silenced == 4
-    assert all(flips.flipped == 0 for flips in report.attacks)
+    assert all(flips.flipped == flips.hidden == 0 for flips in report.attacks)
 
 
 def test_texts_without_a_verdict_do_not_count() -> None:

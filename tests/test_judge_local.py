@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +205,19 @@ def test_a_model_that_says_something_else_cannot_tell() -> None:
     assert "3.0%" in found.reason
 
 
+def test_what_it_would_not_answer_calibrates_nothing() -> None:
+    labels = tuple(
+        LabelledText(f"{'It is your fault' if number % 2 else 'Thank you'}{'!' * number}", number % 2 == 1)
+        for number in range(60)
+    )
+    concept = replace(BLAMES, scorer_argument="place")
+    making = Making(labels={BLAMES.name: labels})
+    for sunk, is_calibrated in ((0.1, True), (0.97, False)):
+        reader = LabelReader(Sure(sunk=sunk), (("yes",), ("no",)))
+        scorer = local_judge._scorer(concept, (), making, {"place": reader})
+        assert bool(scorer.calibrations) is is_calibrated
+
+
 def test_control_words_of_the_model_and_texts_that_do_not_fit_are_not_asked_about() -> None:
     scorer = _scorer(Sure(context=200), 60)
     control, long, fine = _ask(scorer, "fine | fault", "fault " * 300, "fine!!!")
@@ -232,8 +245,6 @@ def test_the_same_text_has_the_same_prompt_whenever_it_is_asked_about() -> None:
 
 
 def test_what_makes_no_local_judge_is_told(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     concept = replace(BLAMES, scorer="local_judge")
     for argument, told in ((None, "names no model"), ("nowhere", "no model directory")):
         with pytest.raises(ScorerError, match=rf"harbour\.blames_user.*{told}"):

@@ -54,12 +54,14 @@ def test_the_words_of_a_policy_and_of_a_text_are_never_templates() -> None:
 
 
 def test_templates_are_sandboxed_and_strict() -> None:
-    from jinja2.exceptions import SecurityError
+    from jinja2.exceptions import SecurityError, UndefinedError
 
     with pytest.raises(SecurityError):
         _environment().from_string("{{ x.__class__.__mro__ }}").render(x=1)
     with pytest.raises(SecurityError):
         _environment().from_string("{{ x.append(1) }}").render(x=[])
+    with pytest.raises(UndefinedError):
+        _environment().from_string("an empty place: {{ forgotten }}").render()
     with pytest.raises(JudgeError, match="question_user"):
         render("question_user.jinja", text="only this")
 

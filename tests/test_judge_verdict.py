@@ -467,7 +467,7 @@ def test_a_judge_that_cannot_be_used_is_one_message() -> None:
         raise JudgeError("the environment variable `KEY` is not set")
 
     with pytest.raises(ScorerError, match="KEY"):
-        _scorer(judge(refuse)).score([Question(BLAMES, "x")])
+        _scorer(judge(refuse), rough=True).score([Question(BLAMES, "x")])
     with pytest.raises(ScorerError, match="not made for"):
         _scorer(judge(refuse)).score([Question(replace(BLAMES, name="other"), "x")])
 
@@ -502,5 +502,7 @@ def test_a_rule_about_a_judged_concept_points_at_the_quoted_words(labels: tuple[
     else:
         assert {term.verdict for term in found} == {Told.UNSCORED}
         assert all("9 of each are needed" in (term.reason or "") for term in found)
-    assert record.cost.requests == len(asked.asker.requests) == 3 + sum(labels)  # type: ignore[attr-defined]
-    assert "Does the text say that the reader is to blame?" in asked.asker.requests[0].messages[0].content  # type: ignore[attr-defined]
+    # without labels nothing that the judge says can count, and it is not asked
+    sent = asked.asker.requests  # type: ignore[attr-defined]
+    assert record.cost.requests == len(sent) == (3 + sum(labels) if labels else 0)
+    assert all("Does the text say that the reader is to blame?" in each.messages[0].content for each in sent)

@@ -42,11 +42,15 @@ def of_two(text, other):
 
 NUMBER = 3
 '''
-LABELS = tuple(
-    LabelledText(text, expresses)
-    for number in range(10)
-    for text, expresses in ((f"STOP THAT NOW {'A' * number}!", True), (f"Please do not, dear{'r' * number}.", False))
-)
+SAID = (
+    "stop that now", "where is my parcel", "the harbour is closed", "nobody told me", "give me a refund",
+    "this lamp is broken", "answer the door", "who wrote this letter", "I will not wait", "read it again",
+)  # fmt: skip
+ASKED = (
+    "Please do not.", "We ship on Monday.", "Thank you for asking.", "It is in the box.", "Your order is on its way.",
+    "The guide has a page on it.", "A new bulb costs four crowns.", "We open at nine.", "Kind regards.", "That is all.",
+)  # fmt: skip
+LABELS = (*(LabelledText(text.upper(), True) for text in SAID), *(LabelledText(text, False) for text in ASKED))
 
 
 @pytest.fixture
@@ -105,6 +109,22 @@ def test_labels_say_what_the_number_of_a_function_means(folder: Path) -> None:
     assert "neither among examples that do nor among those that do not" in between.reason
     calibration = scorer.calibrations["shouts"]  # type: ignore[attr-defined]
     assert (calibration.positives, calibration.negatives, calibration.auc.value) == (10, 10, 1.0)
+
+
+def test_copies_of_an_example_say_no_more_than_one(folder: Path) -> None:
+    """Ten ways to write one text are no ten examples, though each is labelled."""
+    copies = tuple(
+        LabelledText(text, expresses)
+        for number in range(10)
+        for text, expresses in (
+            (f"STOP THAT NOW {'A' * number}!", True),
+            (f"Please do not, dear{'r' * number}.", False),
+        )
+    )
+    one, other = (made(folder, "checks.py:shouting", labels, False) for labels in (LABELS, copies))
+    assert one.calibrations["shouts"].groups == 20  # type: ignore[attr-defined]
+    assert other.calibrations["shouts"].groups < 10  # type: ignore[attr-defined]
+    assert ask(other, "WHAT IS THIS")[0].low < ask(one, "WHAT IS THIS")[0].low - 0.1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Scorers that are networks: tiny ones, made here, against what the networks themselves say of one text at a time."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -189,6 +190,28 @@ def test_of_a_long_text_the_window_with_the_highest_odds_counts_and_is_the_passa
     assert answer.record["raw"] == pytest.approx(odds[best], abs=1e-5)
     ((start, end),) = answer.passages
     assert text[start:end] == parts[best].strip()
+
+
+def test_a_window_that_gives_no_number_leaves_the_text_unscored(
+    classifier: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of its windows that is."""
+    from bylaw.runtime.scorers import classifier as kind
+
+    scorer = made(concept("classifier", str(classifier)), is_rough_allowed=True)
+    whole = kind._odds
+    text = " ".join(WORDS)
+    for broken in range(2):
+
+        def odds(logits: Any, label: int, config: Any, broken: int = broken) -> list[float]:
+            return [math.nan if n == broken else value for n, value in enumerate(whole(logits, label, config))]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "_odds", odds)
+            (found,) = ask(scorer, text)
+        assert (found.score, found.why) == (None, "input")
+    (fine,) = ask(scorer, text)
+    assert fine.score is not None
 
 
 def test_labels_say_what_a_classifier_is_worth(classifier: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from bylaw.runtime.concepts.labels import LabelledText
+from bylaw.runtime.concepts.report import held_out_sets
 from bylaw.runtime.concepts.text_model import FittedConcepts, fit, prepare
 from bylaw.runtime.scorers import words
 from bylaw.runtime.scorers.catalog import Making
@@ -273,6 +275,33 @@ def test_a_damaged_folder_is_one_message(kind: str, labelled: Making, saved: Pat
         words.make((BLAMES, PLAIN), replace(labelled, options={"words": folder}))
 
 
+class Planted:
+    """What a pickle would run on being read."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return os.mkdir, (str(self.place),)
+
+
+def test_no_pickle_is_read_and_nothing_is_unpacked_beyond_its_limit(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "fitted"
+    shutil.copytree(saved, folder)
+    _arrays(lambda held: held.update(part=np.array([Planted(tmp_path / "run")], dtype=object)))(folder)
+    with pytest.raises(ScorerError, match="no models that this version wrote"):
+        FittedConcepts.load(folder)
+    assert not (tmp_path / "run").exists()
+    with np.load(saved / "concepts.npz", allow_pickle=False) as held:
+        np.savez_compressed(folder / "concepts.npz", **dict(held), more=np.zeros(10_000_000))
+    size = (folder / "concepts.npz").stat().st_size
+    monkeypatch.setattr("bylaw.runtime.concepts.text_files.LARGEST", max(size, 40_000_000))
+    with pytest.raises(ScorerError, match="unpacks to more than"):
+        FittedConcepts.load(folder)
+
+
 def test_fitted_models_are_small_and_say_the_same_alone_and_together(scorer: words.WordsScorer) -> None:
     fitted = scorer.fitted
     assert isinstance(fitted, FittedConcepts)
@@ -305,6 +334,35 @@ def test_propositions_of_people_in_real_completions(monkeypatch: pytest.MonkeyPa
     area = [(raw[does, k][:, None] > raw[~does, k]).mean() for k, does in enumerate(labels.T)]
     assert np.mean(area) >= 0.89
     assert fitted.bytes / len(told) <= 300_000
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the public data lies in shared/data beside the checkout")
+def test_what_the_scorer_says_of_itself_on_propositions_of_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nineteen propositions, five folds by conversation, as the scorer itself measures them; a mean area of .927, a
+    balanced accuracy of .871 (always the same answer: .50, which is right for .81 of all texts) and a calibration error
+    of .034 were found. Deterministic but for the last digits."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).with_name("bench"))])
+    import bench_concepts as bench
+
+    data = bench.gold()
+    told = bench.concepts(data.names)
+    rows = np.arange(len(data.texts))
+    labels = {each.name: bench.labelled(data, k, rows) for k, each in enumerate(told)}
+    made = words.make(tuple(told), Making(labels=labels))[told[0].name]
+    assert isinstance(made, words.WordsScorer)
+    known = [made.calibrations[each.name] for each in told]
+    # all texts but copies: seven of the completions are empty
+    assert {each.positives + each.negatives for each in known} == {len(set(data.texts))}
+    assert np.mean([each.auc.value for each in known]) >= 0.92
+    assert np.mean([each.balanced_accuracy.value for each in known]) >= 0.86
+    assert np.mean([each.ece for each in known]) <= 0.05
+    assert np.mean([each.majority_accuracy for each in known]) == pytest.approx(0.81, abs=0.01)
+    # Sets that were made from the other conversations: that they hold each class is their construction, how seldom they
+    # say nothing is what the scores are good for (bench_conformal.py tries them on folds that nothing was made from).
+    sets = [held_out_sets(made.held_out[each.name], 0.1) for each in told]
+    assert min(each.does.value for each in sets) >= 0.87
+    assert min(each.does_not.value for each in sets) >= 0.87
+    assert np.mean([each.unscored.value for each in sets]) <= 0.25
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the public data lies in shared/data beside the checkout")

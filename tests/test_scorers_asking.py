@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -18,12 +18,13 @@ from bylaw.compiler.program import RewardProgram
 from bylaw.compiler.specialise import CannotSpecialise, specialise
 from bylaw.runtime.concepts.calibration import Calibration, calibrate
 from bylaw.runtime.concepts.labels import LabelledText
+from bylaw.runtime.report.scores import rates_note
 from bylaw.runtime.scorers._live import live_trace
 from bylaw.runtime.scorers._withdrawal import Comparison, drift_of
 from bylaw.runtime.scorers.asking import Asker, score_traces
 from bylaw.runtime.scorers.build import NoScorer, Scorers, build, concepts_of, of_hard_rules
 from bylaw.runtime.scorers.catalog import Making
-from bylaw.runtime.scorers.interface import Cost, Question, Scored, ScorerError, unscored
+from bylaw.runtime.scorers.interface import Cost, Question, Scored, ScorerError, Why, unscored
 from bylaw.runtime.scoring_record import DriftTest
 from bylaw.spec.source import Source
 from bylaw.spec.trace import Message, Trace
@@ -313,6 +314,99 @@ def test_drift_withdraws_scores_and_the_condition_behind_them() -> None:
             assert bool(rude.remarks) is (is_drift and is_rough)
 
 
+def test_drift_of_texts_that_were_asked_about_one_by_one_is_told_afterwards() -> None:
+    program = program_of("rule s at user { should not express rude }")
+    calibrated = tuple((text, "") for text in texts_like(CALM, 40, 1))
+    for answers, is_drift in ((texts_like(CALM, 40, 2), False), (texts_like(LOUD, 40, 3), True)):
+        made = scorers_of(program, Counting())
+        asker = Asker.of(program, Scorers(made.concepts, made.by_concept, texts={"rude": calibrated}))
+        for number, answer in enumerate(answers):
+            trace = live_trace(Trace((Message("user", f"a {number}"),)), asker).answered(answer)
+            assert evaluate(program, trace).terms[0].verdict is Verdict.SATISFIED
+        assert list(asker.drifted()) == (["rude"] if is_drift else [])
+        assert all("are of another kind than" in words for words in asker.drifted().values())
+        assert asker.record().concepts[0].scored == 40
+
+
+def rude_among(share: float, number: int, seed: int) -> list[str]:
+    """Calm texts, of which this share is `rude` and of other words too."""
+    rng, calm = random.Random(seed), texts_like(CALM, number, seed)
+    harsh = ["fool", "idiot", "dolt", "nonsense", "stupid", "silly", "blockhead", "dunce"]
+    rude = round(share * number)
+    return [f"rude {' '.join(rng.sample(harsh, 5))} {each}" for each in calm[:rude]] + calm[rude:]
+
+
+def test_another_share_of_texts_that_express_it_withdraws_nothing() -> None:
+    """Labels with 40 % and answers with 2 %: at level .02 two and more of twenty would be withdrawn with 6 in 100
+    choices of seeds (4 of 300 were). Texts of another kind are withdrawn with that share too."""
+    program = program_of("rule s at user { should not express rude }")
+    fired_first, withdrawn = 0, 0
+    for seed in range(20):
+        known = rude_among(0.4, 80, seed)
+        made = scorers_of(program, Counting())
+        scorers = Scorers(
+            made.concepts,
+            made.by_concept,
+            texts={"rude": tuple((text, "") for text in known)},
+            expressing={"rude": frozenset(text for text in known if "rude" in text)},
+        )
+        traces = [said(f"a {number}", text) for number, text in enumerate(rude_among(0.02, 50, 1000 + seed))]
+        _, record = score_traces(program, traces, scorers)
+        (rude,) = record.concepts
+        assert rude.drift is not None
+        if rude.drift.p_value_at_share is not None:
+            fired_first += 1
+            assert rude.drift.share is not None
+            assert rude.drift.share < 0.1
+        withdrawn += rude.drift.fired
+        assert (rude.scored == 0) is rude.drift.fired
+    assert fired_first >= 15
+    assert withdrawn <= 1
+    traces = [said(f"a {number}", text) for number, text in enumerate(texts_like(LOUD, 50, 3))]
+    _, record = score_traces(program, traces, scorers)
+    ((why, count, reason),) = record.concepts[0].unscored
+    assert (why, count) == ("drift", 50)
+    assert "against labelled texts thinned to that share" in reason
+    assert "label some of these texts and add them (--labels), or let the scores count as they are (--rough)" in reason
+
+
+def test_texts_that_are_labelled_ones_are_told() -> None:
+    program = program_of("rule r at user { should not express rude } rule s at user { should not express rude }")
+    scorer = Counting(calibrations={"rude": separated(auc_of_chance=False)})
+    made = _with_calibrations(program, scorer)
+    scorers = replace(made, texts={"rude": (("one rude", ""), ("other", ""))})
+    _, record = score_traces(program, [said("a", text) for text in ("one rude", "other", "third")], scorers)
+    (rude,) = record.concepts
+    (note,) = rude.notes
+    assert note.startswith("2 of the 3 texts are among the labelled ones: their scores are not held out")
+    assert (rude.remarks, rude.rules) == ((), ("r", "s"))
+    known = scorer.calibrations["rude"].balanced_accuracy
+    assert rude.errors == f"balanced accuracy {known.value:.2f} [{known.low:.2f}, {known.high:.2f}]"
+    assert rates_note(record.concepts) == (
+        f"The intervals of r, s are those of the scores' verdicts; that scores err (rude: {rude.errors}) is not in "
+        "them."
+    )
+    assert rates_note([replace(rude, scored=0)]) == rates_note([]) == ""
+    assert score_traces(program, [said("a", "third")], scorers)[1].concepts[0].notes == ()
+
+
+def test_reasons_of_many_texts_are_told_without_what_is_true_of_one() -> None:
+    class Unsure(Counting):
+        def one(self, question: Question) -> Scored:
+            why: Why = "transport" if "http" in question.text else "cannot_tell"
+            return unscored(why, f"{why}: 0.{len(question.text)}")
+
+    program = program_of("rule s at user { should not express rude }")
+    texts = ["a", "bb", "ccc", "http", "http5", "http56"]
+    _, record = score_traces(program, [said("x", text) for text in texts], scorers_of(program, Unsure()))
+    assert record.concepts[0].unscored == (
+        ("cannot_tell", 3, "their scores are on neither side for certain"),
+        ("transport", 3, "transport: 0.4 (and 2 other reasons)"),
+    )
+    _, record = score_traces(program, [said("x", "a")], scorers_of(program, Unsure()))
+    assert record.concepts[0].unscored == (("cannot_tell", 1, "cannot_tell: 0.1"),)
+
+
 def test_few_texts_cannot_tell_of_drift() -> None:
     found = drift_of(Comparison((("one text", ""),), (("another", ""),)))
     assert isinstance(found, DriftTest)
@@ -338,6 +432,20 @@ def test_a_live_conversation_is_enforced_where_its_answer_can_be_scored() -> Non
     assert verdicts == [Verdict.VIOLATED, Verdict.SATISFIED, Verdict.UNSCORED]
 
 
+def test_the_digest_changes_with_all_that_decides_whether_a_score_counts() -> None:
+    program = program_of("rule r at user { should not express rude }")
+    concepts, scorers = concepts_of(program), {"rude": Counting()}
+    made = Scorers(concepts, scorers)
+    others = [
+        Scorers(concepts, scorers, is_rough_allowed=True),
+        Scorers(concepts, scorers, weak={"rude": "it is weak"}),
+        Scorers(concepts, {"rude": Counting(digest="2")}),
+        Scorers(concepts, {"rude": Counting(name="other")}),
+    ]
+    assert made.digest == Scorers(concepts, {"rude": Counting()}).digest
+    assert len({made.digest, *(each.digest for each in others)}) == 5
+
+
 def test_labels_become_the_texts_of_the_calibration() -> None:
     from bylaw.runtime.scorers.build import assembled
 
@@ -349,3 +457,10 @@ def test_labels_become_the_texts_of_the_calibration() -> None:
     assert assembled(concepts, {"rude": scorer}, Making()).texts == {
         "rude": (("You fool.", ""), ("You are mistaken.", ""))
     }
+    # what nothing was calibrated on is compared with nothing; a judge is calibrated when it is first asked
+    assert assembled(concepts, {"rude": Counting()}, Making(labels=labels)).texts == {}
+    judge = Counting()
+    judge.estimate = len  # type: ignore[attr-defined]
+    assert assembled(concepts, {"rude": judge}, Making(labels=labels)).texts == {"rude": (("a", "1"), ("b", "2"))}
+    bare = program_of("rule r at user { should not express blame }")
+    assert assembled(concepts_of(bare), {"blame": judge}, Making()).texts == {}

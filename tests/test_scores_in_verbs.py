@@ -91,7 +91,7 @@ def test_an_audit_scores_what_it_is_allowed_to(desk: Path) -> None:
 
 
 def test_an_audit_without_options_says_what_to_do(desk: Path) -> None:
-    found = data_of("audit", "rules.bylaw", "answers.jsonl", "--format", "json")
+    found = data_of("audit", "rules.bylaw", "answers.jsonl", "--format", "json", code=3)
     (term,) = found["terms"]
     # the text of an example is known whatever is allowed
     assert (term["violated"], term["applicable"], term["unscored"]) == (1, 1, 3)
@@ -147,6 +147,22 @@ def test_a_wrong_option_is_one_message(desk: Path, options: tuple[str, ...], cod
     assert words in done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("scored", ["scored by judge", 'scored by local_judge "acme-small"'])
+def test_a_model_judges_its_own_answers_only_where_that_is_asked_for(desk: Path, scored: str) -> None:
+    (desk / "rules.bylaw").write_text(policy(scored=scored), encoding="utf-8")
+    (desk / "acme-small").mkdir()
+    judge = ("--judge", "http://127.0.0.1:9/v1", "--judge-model", "acme-small")
+    for model in ("acme-small", "models/ACME-small"):
+        done = run("generate", "rules.bylaw", "When?", "--model", model, *judge)
+        assert done.exit_code == 2, done.output
+        assert "the judge `acme-small` is the model under test" in done.stderr
+        assert "--judge-itself" in done.stderr
+    # it gets as far as the model then, which is none
+    asked = run("generate", "rules.bylaw", "When?", "--model", "acme-small", *judge, "--judge-itself")
+    assert asked.exit_code == 2
+    assert "model under test" not in asked.stderr
 
 
 def test_an_unknown_scorer_is_named_with_its_place(desk: Path) -> None:
@@ -262,8 +278,8 @@ def test_the_law_of_answers_is_that_of_the_policy(reads: Any, rules: str, paid: 
         rewards.append(by_hand)
         assert tasks[0].law.log_reward(text) == pytest.approx(by_hand, abs=1e-9)
     log_z = float(np.logaddexp.reduce(np.array(log_p0) + np.array(rewards)))
-    (found, _) = Sir(particles=4000, responses=8).decode(model, tasks, max_tokens=cap, seed=5)
-    error = math.sqrt(max(1 / found.ess - 1 / 4000, 0.0))
+    (found,) = Sir(particles=2000, responses=8).decode(model, tasks[:1], max_tokens=cap, seed=5)
+    error = math.sqrt(max(1 / found.ess - 1 / 2000, 0.0))
     assert abs(found.log_z_estimate - log_z) < 5 * error + 1e-9  # five standard errors: wrong once in a million
     assert all("b" not in each.text and "1" not in each.text for each in found.responses if paid["b"] == -math.inf)
 
@@ -342,12 +358,8 @@ def test_the_example_audit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, requ
 JUDGED = 'concept shouting means "Says that it is the reader\'s own fault." { scored by judge }\n' + CALM + "\n"
 
 
-def test_an_audit_by_a_judge_says_what_it_costs_and_asks_nothing_twice(
-    desk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from judge_server import JudgeServer, careful
-
-    monkeypatch.setenv("BYLAW_CACHE", str(desk / "cache"))
+def judged_desk(desk: Path) -> None:
+    """A policy with a judge, 60 labelled texts, and 6 answers of 5 texts."""
     (desk / "rules.bylaw").write_text(JUDGED, encoding="utf-8")
     labels = [
         {
@@ -363,10 +375,19 @@ def test_an_audit_by_a_judge_says_what_it_costs_and_asks_nothing_twice(
     ]
     for name, lines in (("labels", labels), ("answers", answers)):
         (desk / f"{name}.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines), encoding="utf-8")
+
+
+def test_an_audit_by_a_judge_says_what_it_costs_and_asks_nothing_twice(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from judge_server import JudgeServer, careful
+
+    monkeypatch.setenv("BYLAW_CACHE", str(desk / "cache"))
+    judged_desk(desk)
     with JudgeServer(judge=careful) as server:
         judge = ("--judge", server.url, "--judge-model", "large", "--labels", "labels.jsonl")
         command = ("audit", "rules.bylaw", "answers.jsonl", "--format", "json")
-        without = data_of(*command)
+        without = data_of(*command, code=3)
         assert "name one with --judge and --judge-model" in without["terms"][0]["reasons"][0][0]
         assert server.requests == []
         done = run(*command, *judge)
@@ -377,7 +398,9 @@ def test_an_audit_by_a_judge_says_what_it_costs_and_asks_nothing_twice(
         assert (found["terms"][0]["violated"], found["terms"][0]["applicable"]) == (2, 6)
         (scoring,) = found["scoring"]
         assert (scoring["requests"], scoring["tokens_in"]) == (asked, 100 * asked)
-        assert any("sensitivity" in remark for remark in scoring["remarks"])
+        assert any("sensitivity" in note for note in scoring["notes"])
+        assert "note: `shouting`: held against people: 60 texts" in done.stderr
+        assert "warning:" not in done.stderr
         assert f"the judge is about to be sent {asked} requests" in done.stderr
         assert f"judges were sent {asked} questions ({100 * asked:,} tokens in" in done.stderr
         again = run(*command, *judge)
@@ -385,6 +408,84 @@ def test_an_audit_by_a_judge_says_what_it_costs_and_asks_nothing_twice(
         assert f"{asked} answers were there already" in again.stderr
         assert json.loads(again.stdout)["terms"] == found["terms"]
         (desk / "cache" / "judges" / "answers.sqlite").unlink()
-        few = data_of(*command, *judge, "--judge-budget", "3")
+        stopped = run(*command, *judge, "--judge-budget", "3")
+        assert stopped.exit_code == 3
+        assert "the judge is about to be sent at most 3 requests (--judge-budget) of the 65 that it takes" in (
+            stopped.stderr
+        )
+        assert "left out of this audit: raise --judge-budget (answers that came are kept)" in stopped.stderr
+        few = json.loads(stopped.stdout)
         assert len(server.requests) == asked + 3
         assert few["terms"][0]["unscored"] == 6
+
+
+def test_a_judge_is_not_asked_where_nothing_that_it_says_can_count(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from judge_server import JudgeServer, careful
+
+    monkeypatch.setenv("BYLAW_CACHE", str(desk / "cache"))
+    judged_desk(desk)
+    lines = (desk / "labels.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (desk / "few.jsonl").write_text("".join(lines[:16]), encoding="utf-8")
+    with JudgeServer(judge=careful) as server:
+        command = ("audit", "rules.bylaw", "answers.jsonl", "--judge", server.url, "--judge-model", "large")
+        for labels in ((), ("--labels", "few.jsonl")):
+            done = run(*command, *labels)
+            assert done.exit_code == 0, done.output
+            assert server.requests == []
+            assert "not (uncalibrated): the judge was not asked" in done.stderr
+            assert f"{8 if labels else 0} labelled texts that express `shouting` and" in done.stderr
+            assert "9 of each are needed" in done.stderr
+            assert "about to be sent" not in done.stderr
+        assert run(*command, "--rough").exit_code == 0
+        assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize(
+    ("trouble", "why"), [("401", "transport"), ("no verdict", "parse"), ("refusal", "refusal"), ("400", "input")]
+)
+def test_texts_that_a_judge_did_not_answer_are_left_out_and_told(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, why: str
+) -> None:
+    from judge_server import JudgeServer, careful
+
+    monkeypatch.setenv("BYLAW_CACHE", str(desk / "cache"))
+    judged_desk(desk)
+
+    def script(body: dict[str, Any], _: int) -> str:
+        return trouble if any("Well, " in str(message["content"]) for message in body["messages"]) else "verdict"
+
+    with JudgeServer(script, judge=careful) as server:
+        judge = ("--judge", server.url, "--judge-model", "large", "--labels", "labels.jsonl")
+        done = run("audit", "rules.bylaw", "answers.jsonl", "--format", "json", *judge)
+        assert done.exit_code == 3, done.output
+        assert f"warning: the scorer gave no answer to 5 questions (5 {why})" in done.stderr
+        assert ("run again to go on (answers that came are kept)" in done.stderr) is (why != "input")
+        (term,) = json.loads(done.stdout)["terms"]
+        assert (term["applicable"], term["unscored"]) == (0, 6)
+        gate = run("audit", "rules.bylaw", "answers.jsonl", "--gate", *judge)
+        assert gate.exit_code == 4
+        monkeypatch.setattr(server, "script", lambda body, number: "verdict")
+        sent = len(server.requests)
+        again = run("audit", "rules.bylaw", "answers.jsonl", *judge)
+        assert again.exit_code == 0, again.output
+        assert len(server.requests) - sent <= 5 + 60 * (trouble == "401")
+
+
+def test_the_pages_say_that_intervals_leave_out_how_often_scores_err(desk: Path) -> None:
+    done = run("audit", "rules.bylaw", "answers.jsonl", "--allow-functions", "--out", "report")
+    assert done.exit_code == 0, done.output
+    record = json.loads((desk / "report" / "report.json").read_text(encoding="utf-8"))
+    (scoring,) = record["scoring"]
+    assert scoring["rules"] == ["calm"]
+    assert scoring["errors"].startswith("balanced accuracy 1.00 [0.")
+    words = f"The interval of calm is that of the scores' verdicts; that scores err (shouting: {scoring['errors']})"
+    pages = [
+        done.stdout,
+        *((desk / "report" / name).read_text(encoding="utf-8") for name in ("report.md", "report.html")),
+    ]
+    for page in pages:
+        plain = " ".join(page.replace("\\", "").replace("&#39;", "'").split())
+        assert words in plain
+        assert plain.index(words) < plain.index("What the texts express")
+    (desk / "rules.bylaw").write_text('rule calm at user { must not contain "NINE" }\n', encoding="utf-8")
+    assert "that scores err" not in run("audit", "rules.bylaw", "answers.jsonl").stdout

@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bylaw.runtime.cli.audit_output import (
+    baseline_or_exit,
+    compare,
+    need_folder,
+    report_formats,
+    say_comparison,
+    with_baseline,
+    write_files,
+)
 from bylaw.runtime.cli.scoring import (
     Scoring,
     announce,
     say_scores,
+    say_unanswered,
     scorers_or_exit,
     scoring_options,
     scoring_refused,
@@ -61,6 +71,18 @@ MAXIMUM_PROBLEMS_SHOWN = 20
     help="Write report.html, report.md and report.json into this folder; scores.jsonl too where concepts are scored.",
 )
 @click.option(
+    "--report",
+    "formats",
+    metavar="html,md,jsonl,junit,sarif",
+    callback=report_formats,
+    help="Write these into the folder of --out instead, and summary.json, which --baseline takes.",
+)
+@click.option(
+    "--baseline",
+    type=click.Path(),
+    help="The summary.json of an earlier audit: exit with code 4 only where a rule is new among the findings or worse.",
+)
+@click.option(
     "--format",
     "output",
     type=click.Choice(["text", "json", "markdown"]),
@@ -84,14 +106,14 @@ MAXIMUM_PROBLEMS_SHOWN = 20
 @scoring_options
 def command(
     rules: str, transcripts: str, prompt_column: str, response_column: str, system_column: str | None,
-    comparisons: tuple[str, ...], out: str | None, output: str, examples: int,
-    calibration: str | None, gate: bool, scoring: Scoring,
+    comparisons: tuple[str, ...], out: str | None, formats: tuple[str, ...], baseline: str | None, output: str,
+    examples: int, calibration: str | None, gate: bool, scoring: Scoring,
 ) -> None:  # fmt: skip
     """Measure how often TRANSCRIPTS break each rule of the policy RULES.
 
-    TRANSCRIPTS is JSON Lines ({"messages": [...]} or {"prompt": ..., "response": ...} a line), a table (.csv, .parquet),
-    a log of Inspect (.eval, .json), or a folder of these. What cannot be read is named with its line (row, sample) and
-    left out; the exit code is then 3.
+    TRANSCRIPTS is JSON Lines ({"messages": [...]} or {"prompt": ..., "response": ...} a line), a table (.csv,
+    .parquet), a log of Inspect (.eval, .json), or a folder of these. What cannot be read is named with its line (row,
+    sample) and left out; the exit code is then 3.
 
     The answers to one conversation (up to the last message of the user) are not taken for independent ones: intervals
     allow for it, and a limit `for each prompt` is held against the answers to each.
@@ -100,13 +122,20 @@ def command(
     other rules is refused (exit code 2).
 
     What a text expresses is scored: by the words of the policy's own examples and of --labels, or by whatever a concept
-    is `scored by`. A text whose score says too little is unscored, with the reason: no violation and no pass.
+    is `scored by`. A text whose score says too little is unscored, with the reason: no violation and no pass. Where a
+    scorer gave no answer (a judge that was not reached, a budget that is used up), the exit code is 3.
+
+    With --baseline, what was found before passes, and what is new or worse fails, judged by intervals that hold for all
+    rules together; without --gate nothing else does.
 
     \b
+    bylaw audit rules.bylaw answers.jsonl --report html,sarif --out report --baseline kept/summary.json
     bylaw audit rules.bylaw answers.jsonl --labels labelled.jsonl
     bylaw audit rules.bylaw answers.jsonl --judge http://127.0.0.1:8000/v1 --judge-model large
     """
+    need_folder(formats, out)
     compiled = compile_or_exit(rules)
+    earlier = baseline_or_exit(baseline, compiled.require().policy)
     scorers = scorers_or_exit(compiled, rules, scoring)
     law = None if calibration is None else _law(calibration, compiled.require())
     from bylaw.runtime.audit.inputs import ColumnNames
@@ -114,17 +143,23 @@ def command(
     columns = ColumnNames(prompt=prompt_column, response=response_column, system=system_column)
     wanted = [_comparison(text, compiled.require()) for text in comparisons]
     with nullcontext() if out is None else report_directory_or_exit(out):
-        record, scoring_record = _measure(compiled, scorers, transcripts, columns, wanted, examples)
+        record, scoring_record, traces = _measure(compiled, scorers, transcripts, columns, wanted, examples)
         _warn(record)
-        if out is not None:
+        compared = compare(record, earlier)
+        if out is not None and formats:
+            write_files(out, formats, record, traces, compiled, compared)
+        elif out is not None:
             from bylaw.runtime.report import write_report
 
             for path in write_report(record, out):
                 click.echo(f"wrote {path}", err=True)
-            if scoring_record is not None:
-                click.echo(f"wrote {write_scores(scoring_record, out)}", err=True)
+        if out is not None and scoring_record is not None:
+            click.echo(f"wrote {write_scores(scoring_record, out)}", err=True)
     _print(record, law, output)
-    raise SystemExit(exit_code(record, is_gate=gate, is_left_out=bool(record.problems or scorers.left_out)))
+    say_comparison(compared)
+    is_unanswered = scoring_record is not None and say_unanswered(scoring_record)
+    is_left_out = bool(record.problems or scorers.left_out or is_unanswered)
+    raise SystemExit(with_baseline(exit_code(record, is_gate=gate, is_left_out=is_left_out), compared))
 
 
 def _law(path: str, program: RewardProgram) -> CalibrationRecord:
@@ -176,8 +211,8 @@ def _measure(
     columns: ColumnNames,
     wanted: Sequence[tuple[str, str, tuple[str, ...]]],
     examples: int,
-) -> tuple[AuditRecord, ScoringRecord | None]:
-    """The audit, and what was said of scores, if any were asked for."""
+) -> tuple[AuditRecord, ScoringRecord | None, tuple[Trace, ...]]:
+    """The audit, what was said of scores, if any were asked for, and the transcripts with these."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn
 
@@ -209,7 +244,7 @@ def _measure(
     try:
         agreements = (agreement(program.term(name), traces, column, labels) for name, column, labels in wanted)
         scoring = () if scoring_record is None else scoring_record.concepts
-        return replace(record, agreements=tuple(agreements), scoring=scoring), scoring_record
+        return replace(record, agreements=tuple(agreements), scoring=scoring), scoring_record, traces
     except LabelError as error:
         fail(str(error), UNUSABLE)
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bylaw.runtime.cli.concept_warnings import tell_gate, warn
 from bylaw.runtime.cli.paths import PolicyPath
-from bylaw.runtime.cli.scoring import Scoring, scoring_options, scoring_refused
+from bylaw.runtime.cli.scoring import Scoring, require, scoring_options, scoring_refused
 from bylaw.runtime.cli.shared import GATE_FAILED, LEFT_OUT, POLICY_ERROR, UNUSABLE, compile_or_exit, fail
 
 if TYPE_CHECKING:
     from bylaw.compiler.pipeline import Compiled
+    from bylaw.runtime.concepts.examples import Candidate
     from bylaw.runtime.concepts.folder import FittedFolder
     from bylaw.runtime.concepts.labels import LabelledText
     from bylaw.runtime.concepts.report import ConceptReport
@@ -74,8 +76,10 @@ class _Alpha(click.FloatRange):
 )
 @click.option("--out", type=click.Path(file_okay=False), help="Write what was fitted to this folder, for --scorers.")
 @click.option(
-    "--alpha", type=_Alpha(), help="The share of each kind of text that prediction sets may miss.  [default: 0.1]"
-)
+    "--alpha", type=_Alpha(),
+    help="The share of each kind of text that prediction sets may miss; a smaller one needs more examples, 1/alpha - 1 "
+    "of each kind.  [default: 0.1]",
+)  # fmt: skip
 @click.option(
     "--examples", default=3, show_default=True, type=click.IntRange(0, 100), help="Texts of a kind that are shown."
 )
@@ -103,7 +107,8 @@ def command(
 
     A line of a file of labels is {"text", "labels": {"CONCEPT": true}}, with "prompt" where the text answers one, or
     {"messages", "labels"}; a CSV table has a column `text` and a column for each concept. The examples of the policy
-    are labels too. Every figure is of texts that were held out with their conversation, and intervals are 95%.
+    are labels too. Every figure is of texts that were held out with their conversation, and intervals are 95%. The
+    accuracy is that of the threshold in the policy. Of the calibration error 0 is best, and up to 0.07 is good.
 
     With --texts (JSON Lines, CSV, or plain text with one on each line) it says which of these texts to label next, and
     whether they are of another kind than the labelled ones, so that scores would not hold for them. The folder of --out
@@ -113,7 +118,7 @@ def command(
     wrong usage or an unusable file, 3 when a part of a file was left out, 4 with --gate when a concept that a `must`
     hangs on is not known to have an AUC of .70.
     """
-    _require(scoring)
+    require(scoring)
     compiled = compile_or_exit(rules)
     wanted = _Wanted(rules, name, texts, out, alpha, examples, output)
     concepts, is_all = _chosen(compiled, name)
@@ -132,21 +137,16 @@ def command(
     wrong = [each.concept.name for each in found if each.separation]
     if out is not None and not wrong:
         _write(wanted, concepts, scorers, making)
-    _print(found, wanted, making, bool(wrong))
+    _print(found, wanted, making)
     failed = [each for each in found if is_gate and each.is_used_by_must and each.gate != "ok"]
+    warn(found, None if out is None or not wrong else out, "judge" in making.options)
+    tell_gate(failed)
     raise SystemExit(
         POLICY_ERROR if wrong else GATE_FAILED if failed else LEFT_OUT if left_out + read.left_out else 0
     )  # fmt: skip
 
 
 # -------------------------------------------------------------------------------------------------------------- input
-def _require(scoring: Scoring) -> None:
-    if scoring.judge is not None and scoring.judge_model is None:
-        raise click.UsageError("--judge needs --judge-model, the name that the endpoint knows its model by")
-    if scoring.judge is None and any((scoring.judge_model, scoring.judge_key, scoring.judge_budget)):
-        raise click.UsageError("--judge-model, --judge-key and --judge-budget are of use with --judge only")
-
-
 def _known(compiled: Compiled) -> dict[str, Concept]:
     """All concepts of a policy and of what its rules use from elsewhere, by full name."""
     from bylaw.runtime.scorers.build import concepts_of
@@ -157,6 +157,7 @@ def _known(compiled: Compiled) -> dict[str, Concept]:
 
 def _chosen(compiled: Compiled, name: str | None) -> tuple[dict[str, Concept], bool]:
     """(the concepts that are asked about, whether that is all of them)."""
+    from bylaw.runtime.audit.inputs import quote_all
     from bylaw.spec import catalog
 
     known = _known(compiled)
@@ -171,7 +172,8 @@ def _chosen(compiled: Compiled, name: str | None) -> tuple[dict[str, Concept], b
         fail(f"`{name}` may be {' or '.join(f'`{each}`' for each in found)}; name it in full", UNUSABLE)
     if not found:
         nearest = catalog.nearest(name, tuple(known))
-        fail(f"there is no concept called `{name}`{f'; did you mean `{nearest}`?' if nearest else ''}", UNUSABLE)
+        meant = f"; did you mean `{nearest}`? There" if nearest else "; there"
+        fail(f"there is no concept called `{name}`{meant} are {quote_all(known)}", UNUSABLE)
     return {found[0]: known[found[0]]}, len(known) == 1
 
 
@@ -252,6 +254,7 @@ def _reports(
     examples = {name: examples_of(concept, making) for name, concept in concepts.items()}
     looked_at = {name: _subjects(compiled, name, texts) for name in concepts}
     alike = find_alike(each.text for some in (*examples.values(), *looked_at.values()) for each in some)
+    is_rough = making.is_rough_allowed
     found = []
     drifts: dict[Comparison, DriftTest] = {}
     for name, concept in track(
@@ -259,7 +262,7 @@ def _reports(
     ):
         _ask_about_labels(concept, scorers, making)
         scorer, own, near = scorers.by_concept[name], examples[name], looked_at[name]
-        made = report(concept, scorer, own, rules.get(name, ()), making.alpha, wanted.examples, near, alike)
+        made = report(concept, scorer, own, rules.get(name, ()), making.alpha, wanted.examples, near, alike, is_rough)
         found.append(_with_texts(made, scorers, near, own, wanted.examples, drifts) if near else made)
     return found
 
@@ -347,8 +350,11 @@ def _with_texts(
         drift = drifts[compared] if compared in drifts else drifts.setdefault(compared, drift_of(compared))
     labelled = {each.text.strip() for each in examples}
     fresh = [each for each in texts if each.text.strip() not in labelled]
-    candidates = to_label(fresh, _asked(made.concept, scorers, fresh), examples, made.missing, most) if fresh else ()
-    return replace(made, to_label=candidates, drift=drift)
+    candidates: tuple[Candidate, ...] = ()
+    if fresh:
+        answers, threshold = _asked(made.concept, scorers, fresh), made.concept.threshold
+        candidates = to_label(fresh, answers, examples, made.missing, most, threshold)
+    return replace(made, to_label=candidates, drift=drift, looked_at=len(fresh))
 
 
 # ------------------------------------------------------------------------------------------------------------- output
@@ -367,7 +373,7 @@ def _write(wanted: _Wanted, concepts: Mapping[str, Concept], scorers: Scorers, m
     click.echo(f"wrote {wanted.out}{'' if wanted.out.endswith('/') else '/'}", err=True)
 
 
-def _print(found: Sequence[ConceptReport], wanted: _Wanted, making: Making, is_wrong: bool) -> None:
+def _print(found: Sequence[ConceptReport], wanted: _Wanted, making: Making) -> None:
     from bylaw.runtime.concepts.report import to_data
     from bylaw.runtime.concepts.report_text import render
 
@@ -379,14 +385,3 @@ def _print(found: Sequence[ConceptReport], wanted: _Wanted, making: Making, is_w
 
         console = standard_output()
         click.echo(fit("\n\n".join(render(each, console.width) for each in found), console))
-    for each in found:
-        if each.separation:
-            click.echo(f"error: `{each.concept.name}` cannot tell its own examples apart", err=True)
-        elif each.gate == "weak":
-            must = next((rule for rule, is_hard in each.rules if is_hard), None)
-            refused = "" if must is None else f", and `{must}` may not forbid on it"
-            click.echo(
-                f"warning: the scores of `{each.concept.name}` hardly tell its examples apart{refused}", err=True
-            )
-    if is_wrong and wanted.out is not None:
-        click.echo(f"error: nothing was written to `{wanted.out}`", err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 50_000_000
 STANDARD_INPUT = "-"
+_FITTING = (
+    "bylaw fit {} --judgements train.jsonl --soft --order completion_class --group-by meta.response_type"
+)  # fmt: skip
 
 
 class ImportCommand(click.Command):
@@ -67,6 +71,10 @@ def command(
         _show(imported.account, verbose)
         if out is not None:
             click.echo(f"{out}: written; `bylaw check {out}` checks it", err=True)
+            if "\nrule completion_class " in imported.text and kind == "rbr":
+                click.echo(
+                    f"next, weights from answers whose class is known: `{_FITTING.format(shlex.quote(out))}`", err=True
+                )
     incomplete = not imported.is_readable or (strict and not imported.is_exact)
     raise SystemExit(LEFT_OUT if incomplete else 0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ class Scoring:
     judge_key: str | None = None
     judge_budget: int | None = None
     judge_repeats: int = 1
+    judge_itself: bool = False
     rough: bool = False
     allow_functions: bool = False
 
@@ -63,6 +65,9 @@ _OPTIONS = (
         "--judge-repeats", metavar="K", default=1, show_default=True, type=click.IntRange(1, 25),
         help="How often each question is asked; the share of the answers is the score.",
     ),
+    click.option(
+        "--judge-itself", is_flag=True, help="Let a model judge its own answers, which it tends to favour.",
+    ),
     click.option("--rough", is_flag=True, help="Let scores count that too few examples were held against."),
     click.option("--allow-functions", is_flag=True, help="Run the Python functions that concepts are `scored by`."),
 )  # fmt: skip
@@ -74,8 +79,9 @@ def scoring_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def with_scoring(*arguments: Any, **options: Any) -> Any:
         names = {"scorer_folder": "folder"}
-        own = ("labels", "scorer_folder", "judge", "judge_model", "judge_key", "judge_budget", "judge_repeats", "rough")
-        given = {names.get(name, name): options.pop(name) for name in (*own, "allow_functions")}
+        own = ("labels", "scorer_folder", "judge", "judge_model", "judge_key", "judge_budget", "judge_repeats")
+        flags = ("judge_itself", "rough", "allow_functions")
+        given = {names.get(name, name): options.pop(name) for name in (*own, *flags)}
         return command(*arguments, scoring=Scoring(**given), **options)
 
     wrapped: Callable[..., Any] = with_scoring
@@ -104,7 +110,7 @@ def scorers_or_exit(compiled: Compiled, rules: str, scoring: Scoring, model: str
     """
     from bylaw.runtime.scorers.build import NoScorer, Scorers, build, concepts_of
 
-    _require(scoring)
+    require(scoring)
     program = compiled.draft if compiled.program is None else compiled.program
     concepts = {} if program is None else concepts_of(program)
     if not concepts:
@@ -131,7 +137,8 @@ def _declared(compiled: Compiled) -> dict[str, Concept]:
     return {} if compiled.regulators is None else {each.name: each for each in compiled.regulators.concepts}
 
 
-def _require(scoring: Scoring) -> None:
+def require(scoring: Scoring) -> None:
+    """Raises click.UsageError for options that do not go together."""
     if scoring.judge is not None and scoring.judge_model is None:
         raise click.UsageError("--judge needs --judge-model, the name that the endpoint knows its model by")
     judged = (
@@ -149,8 +156,9 @@ def making_of(rules: str, scoring: Scoring, labels: Mapping[str, Any], model: st
     """What scorers are made from, as the command line says it, but for what a folder holds."""
     from bylaw.runtime.scorers.catalog import Making
 
-    _require(scoring)
-    options: dict[str, object] = {"function": scoring.allow_functions}
+    require(scoring)
+    tested = {"model_under_test": model, "is_same_model_allowed": scoring.judge_itself}
+    options: dict[str, object] = {"function": scoring.allow_functions, "local_judge": tested}
     if scoring.judge is not None:
         options["judge"] = {
             "url": scoring.judge,
@@ -158,7 +166,7 @@ def making_of(rules: str, scoring: Scoring, labels: Mapping[str, Any], model: st
             "key_variable": scoring.judge_key,
             "requests": scoring.judge_budget,
             "repeats": scoring.judge_repeats,
-            "model_under_test": model,
+            **tested,
         }
     return Making(labels=labels, base=Path(rules).parent, options=options, is_rough_allowed=scoring.rough)
 
@@ -198,6 +206,8 @@ def live_prompts(
             yield replace(prompts, traces=tuple(live_trace(trace, asker) for trace in prompts.traces)), asker
         finally:
             say_scores(asker.record())
+            for concept, words in asker.drifted().items():
+                click.echo(f"warning: `{concept}`: {words}; its scores counted all the same", err=True)
 
 
 @contextmanager
@@ -258,6 +268,8 @@ def say_scores(record: ScoringRecord) -> None:
         click.echo(f"note: {in_words(each)}", err=True)
         for remark in each.remarks:
             click.echo(f"warning: `{each.concept}`: {remark}", err=True)
+        for note in each.notes:
+            click.echo(f"note: `{each.concept}`: {note}", err=True)
     cost = record.cost
     if cost.requests or cost.cached:
         click.echo(
@@ -265,6 +277,33 @@ def say_scores(record: ScoringRecord) -> None:
             f"{cost.tokens_out:,} out, {cost.seconds:.0f} s of waiting); {cost.cached:,} answers were there already",
             err=True,
         )
+
+
+_REMEDIES = {
+    "budget": "raise --judge-budget",
+    "input": "see the reasons above",
+    **dict.fromkeys(("transport", "timeout", "parse", "refusal", "filtered"), "run again to go on"),
+}
+"""What to do about texts whose scorer gave no answer; the other classes of reasons are answers: it cannot tell."""
+
+
+def say_unanswered(record: ScoringRecord) -> bool:
+    """Whether there are texts whose scorer gave no answer; says on stderr how many, and what to do."""
+    found: Counter[str] = Counter()
+    for each in record.concepts:
+        for why, number, _ in each.unscored:
+            if why in _REMEDIES:
+                found[why] += number
+    if found:
+        classes = ", ".join(f"{number:,} {why}" for why, number in found.most_common())
+        remedies = list(dict.fromkeys(_REMEDIES[why] for why, _ in found.most_common()))
+        kept = "" if remedies == [_REMEDIES["input"]] else " (answers that came are kept)"
+        click.echo(
+            f"warning: the scorer gave no answer to {found.total():,} questions ({classes}), which are left out of "
+            f"this audit: {'; '.join(remedies)}{kept}",
+            err=True,
+        )
+    return bool(found)
 
 
 def in_words(scoring: ConceptScoring) -> str:

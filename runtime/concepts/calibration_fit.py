@@ -111,9 +111,11 @@ def _thresholds(raw: FloatArray, does: BoolArray, how: str, weights: FloatArray)
 
 @dataclass(frozen=True, slots=True)
 class CrossFitted:
-    """[N] each: the probability, and the decision at the threshold, from a calibration without the text's fold."""
+    """[N] each, from a calibration without the text's fold: the probability, the score at even odds, and the decision
+    at the best threshold (a score of 0.5)."""
 
     probability: FloatArray
+    score: FloatArray
     above: BoolArray
 
 
@@ -122,12 +124,13 @@ def cross_fitted(
 ) -> CrossFitted:
     """Platt scaling and the threshold made again without each of five folds of whole groups. Where that cannot be (one
     group holds all of a class), they are those of all examples."""
-    probability, above = np.empty(len(raw)), np.empty(len(raw), dtype=bool)
+    probability, score, above = np.empty(len(raw)), np.empty(len(raw)), np.empty(len(raw), dtype=bool)
     folds = grouped_folds(does, groups.tolist())
     for fold in (0,) if folds is None else np.unique(folds):
         out = np.ones(len(raw), dtype=bool) if folds is None else folds == fold
         rest = out if folds is None else ~out
         slope, intercept = platt(raw[rest], does[rest])
         probability[out] = sigmoid(slope * raw[out] + intercept)
-        above[out] = raw[out] > threshold(raw[rest], does[rest], groups[rest], how)
-    return CrossFitted(probability, above)
+        cut = threshold(raw[rest], does[rest], groups[rest], how)
+        score[out], above[out] = sigmoid(slope * (raw[out] - cut)), raw[out] > cut
+    return CrossFitted(probability, score, above)

@@ -7,6 +7,9 @@ are, as long as the texts are independent: of each group (a conversation) one te
 found in at most 5 of 100 tests; who tests many sets of texts has to expect that. Least squares, because the classifier
 out of fold is then one matrix for all shuffles, and a test takes less than a second.
 
+Texts of which another share expresses a concept differ too, and what was calibrated class by class minds that not. So
+who withdraws a calibration tests again, against texts that were `thinned` to the share of those that are scored.
+
 Sources: Lopez-Paz and Oquab, "Revisiting classifier two-sample tests", ICLR 2017; Phipson and Smyth, *Statistical
 Applications in Genetics and Molecular Biology* 9 (2010) 39 (p-values of shuffles are never zero).
 """
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 
 Features: TypeAlias = "npt.NDArray[np.float64] | spmatrix"
 LEVEL = 0.05
+STRICT_LEVEL = 0.02
+"""Of the second test, against thinned texts: it alone guards where another share is all that differs, and what hangs on
+it is every score of a concept."""
 LEAST = 20
 """With fewer independent texts than this on one side, a test would seldom find even a great difference."""
 MOST = 400
@@ -94,11 +100,17 @@ def drift(
     kernel = _kernel(calibrated[sides[0]], audited[sides[1]])
     found, p_value = _tested(kernel, np.arange(sum(sizes)) >= sizes[0], rng)
     is_drift = p_value <= level and found > 0.5
-    said = "are of another kind than" if is_drift else "cannot be told from"
-    reason = (
-        f"the texts that are scored {said} those that scores were calibrated on: a classifier tells them apart with "
-        f"AUC {found:.2f} (0.50: not at all; p = {p_value:.2f} from {sizes[0]} and {sizes[1]} independent texts)"
-    )
+    tested = f"p = {p_value:.2f} from {sizes[0]} and {sizes[1]} independent texts"
+    if is_drift:
+        reason = (
+            f"the texts that are scored are of another kind than those that scores were calibrated on: a classifier "
+            f"tells them apart with AUC {found:.2f} (0.50: not at all; {tested})"
+        )
+    else:
+        reason = (
+            f"the texts that are scored cannot be told from those that scores were calibrated on: no difference found "
+            f"({tested})"
+        )
     return Drift("drift" if is_drift else "none", found, p_value, *sizes, reason)
 
 
@@ -121,6 +133,26 @@ def drift_of_texts(
         level=level,
         seed=seed,
     )
+
+
+def thinned(expresses: Sequence[bool], share: float, *, seed: int = _SEED) -> list[int]:
+    """Numbers of the texts, in their order, that are left when so many of the one kind or of the other are taken away
+    at random that the `share` (0 to 1) of the rest expresses the concept, as nearly as whole texts can.
+
+    The same input gives the same answer. Raises ValueError for a share outside 0 to 1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"a share lies between 0 and 1, not {share}")
+    kinds = [[i for i, does in enumerate(expresses) if bool(does) is kind] for kind in (False, True)]
+    have, wanted = [len(kind) for kind in kinds], (1 - share, share)
+    # all of the kind that there is too little of, and as many of the other as go with them
+    size = min(count / part for count, part in zip(have, wanted, strict=True) if part > 0)
+    rng = np.random.default_rng(seed)
+    left = [
+        rng.permutation(kind)[: min(count, round(size * part))].tolist()
+        for kind, count, part in zip(kinds, have, wanted, strict=True)
+    ]
+    return sorted(int(number) for kind in left for number in kind)
 
 
 def _words(texts: Sequence[str]) -> Features:

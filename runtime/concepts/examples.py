@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 MOST_COMPARED = 5_000
 """Examples that are searched for the nearest one."""
+_NEAR = 0.25
+"""A score at most so far from the threshold is near it: one that is further away is not doubtful."""
 _CHARACTERS = 20_000
 """Of a text: more of it changes little about what is near."""
-Reason: TypeAlias = Literal["cannot_tell", "uncertain", "unknown", "likely", "unlikely"]
+Reason: TypeAlias = Literal["cannot_tell", "uncertain", "unknown", "unscored", "likely", "unlikely"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,10 @@ def to_label(
     labelled: Sequence[LabelledText],
     missing: tuple[int, int],
     most: int,
+    threshold: float = 0.5,
 ) -> tuple[Candidate, ...]:
-    """Texts to label next: those that the scores cannot tell, nearest to the threshold first; where examples of a kind
+    """Texts to label next: those that the scores cannot tell, nearest to the `threshold` first, then those without any
+    score, then those whose score is near the threshold, and none whose score is far from it. Where examples of a kind
     are `missing` (that do, that do not), every second one is what looks most like that kind. Variants of one text and
     of texts that are labelled already are left out. `texts` have no labels: their `expresses` says nothing.
 
@@ -113,9 +117,10 @@ def to_label(
     known = [_known(answer) for answer in answers]
     if len(texts) != len(known):
         raise ValueError(f"{len(texts)} texts with {len(known)} answers")
+    far = [abs((threshold if (score := known[n]) is None else score) - threshold) for n in range(len(texts))]
     open_first = sorted(
-        range(len(texts)),
-        key=lambda n: (answers[n].why != "cannot_tell", abs((0.5 if (s := known[n]) is None else s) - 0.5), n),
+        (n for n in range(len(texts)) if answers[n].why is not None or far[n] <= _NEAR),
+        key=lambda n: (answers[n].why != "cannot_tell", answers[n].why is None, far[n], n),
     )
     scored = [number for number in range(len(texts)) if known[number] is not None]
     up = sorted(scored, key=lambda number: (-(known[number] or 0.0), number))
@@ -140,7 +145,9 @@ def to_label(
 def _doubt(answer: Scored, known: float | None) -> Reason:
     if known is None:
         return "unknown"
-    return "cannot_tell" if answer.why == "cannot_tell" else "uncertain"
+    if answer.why is None:
+        return "uncertain"
+    return "cannot_tell" if answer.why == "cannot_tell" else "unscored"
 
 
 def _known(answer: Scored) -> float | None:

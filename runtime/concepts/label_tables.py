@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bylaw.runtime.audit.inputs import Limits, Lines, TranscriptError, Unreadable, quote, quote_all, suggestion
 
 TRUE, FALSE = frozenset({"true", "yes", "1", "y", "t"}), frozenset({"false", "no", "0", "n", "f"})
+ACCEPTED = "write true, false, 1 or 0 (in a CSV table also yes or no)"
 TEXTS = ("text", "response", "completion")
 """What the labelled text is called, in files."""
 

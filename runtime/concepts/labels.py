@@ -33,7 +33,7 @@ from bylaw.runtime.audit.inputs import (
     require_text,
     suggestion,
 )
-from bylaw.runtime.concepts.label_tables import TEXTS, label_rows
+from bylaw.runtime.concepts.label_tables import ACCEPTED, TEXTS, label_rows
 from bylaw.runtime.record import InputProblem
 from bylaw.spec.expression import Concept
 from bylaw.spec.trace import Message
@@ -96,18 +96,18 @@ def read_labels(
     names, named = _Names.of(concepts), path.name if shown is None else shown
     found: dict[str, list[LabelledText]] = {}
     problems: list[InputProblem] = []
-    texts = uncounted = last = 0
+    texts = empty = uncounted = last = 0
     for line, item in _items(path, limits, named):
         try:
             if isinstance(item, str):
                 raise Unreadable(item)
-            told = names.labels(item)
+            told = names.labels(item, line)
         except Unreadable as error:
             uncounted, last = uncounted + (len(problems) >= limits.problems), line
             if len(problems) < limits.problems:
                 problems.append(InputProblem(str(path), line, str(error)))
             continue
-        texts += 1
+        texts, empty = texts + 1, empty + (bool(told) and not item.text.strip())
         if texts > MOST_TEXTS:
             raise LabelError(f"{quote(str(path))} has more than {MOST_TEXTS:,} labelled texts; split it")
         for concept, expresses in told.items():
@@ -121,7 +121,11 @@ def read_labels(
     if not found:
         said = f"it speaks of {quote_all(names.unknown)}" if names.unknown else "it has no labels"
         raise LabelError(f"{quote(str(path))} says nothing of {quote_all(concepts)}: {said}{names.nearest()}")
-    return Labels({name: tuple(each) for name, each in found.items()}, tuple(problems), names.warnings(named))
+    warnings = names.warnings(named)
+    if empty:
+        said = "1 labelled text is" if empty == 1 else f"{empty:,} labelled texts are"
+        warnings = (*warnings, f"{named}: {said} empty (models give empty answers, so they count)")
+    return Labels({name: tuple(each) for name, each in found.items()}, tuple(problems), warnings)
 
 
 def read_texts(
@@ -154,11 +158,12 @@ def joined(
 ) -> tuple[dict[str, tuple[LabelledText, ...]], list[str]]:
     """(the labels of files by concept, warnings): each text once, and none that is labelled both ways.
 
-    A text that a concept has as an example is left out, since the example already says it.
+    A text that a concept has as an example is left out, since the example already says it. A warning says how many.
     """
     files = list(read)
     found: dict[str, tuple[LabelledText, ...]] = {}
     warnings: list[str] = []
+    again: dict[str, None] = {}
     for concept in concepts:
         own = {each.text.strip(): each.expresses for each in own_labels(concept)}
         kept: dict[tuple[str, str], LabelledText] = {}
@@ -168,6 +173,8 @@ def joined(
             key = each.text.strip(), each.prompt
             if own.get(key[0], each.expresses) != each.expresses:
                 against.append(each.place)
+            elif key[0] in own or (key in kept and kept[key].expresses == each.expresses):
+                again.setdefault(each.place)
             if key[0] in own:
                 continue
             if kept.setdefault(key, each).expresses != each.expresses:
@@ -178,6 +185,9 @@ def joined(
         if against:
             words = f"{_texts(len(against))} otherwise than an example of `{concept.name}`, which counts"
             warnings.append(f"{words}: {_some(against)}")
+    if again:
+        said = "1 labelled text repeats" if len(again) == 1 else f"{len(again):,} labelled texts repeat"
+        warnings.append(f"{said} an earlier one or an example of the policy; each text counts once: {_some(again)}")
     return found, warnings
 
 
@@ -194,11 +204,11 @@ def _some(places: Iterable[str], most: int = 3) -> str:
 # ------------------------------------------------------------------------------------------------------------- names
 @dataclass(slots=True)
 class _Names:
-    """Which concept a name in a file means; `unknown` are the names that mean none, each once."""
+    """Which concept a name in a file means; `unknown` are the names that mean none, each with its first line."""
 
     full: Mapping[str, str]
     known: tuple[str, ...]
-    unknown: dict[str, None] = field(default_factory=dict)
+    unknown: dict[str, int] = field(default_factory=dict)
 
     @staticmethod
     def of(concepts: Sequence[str]) -> _Names:
@@ -208,14 +218,14 @@ class _Names:
         once = {name: meant[0] for name, meant in short.items() if len(meant) == 1}
         return _Names({**once, **{name: name for name in concepts}}, tuple(concepts))
 
-    def labels(self, item: _Item) -> dict[str, bool]:
+    def labels(self, item: _Item, line: int) -> dict[str, bool]:
         """Full name -> label. Raises Unreadable for a label that is none, and for a concept that is labelled twice."""
         found: dict[str, bool] = {}
         for name, value in item.labels.items():
             concept = self.full.get(name)
             if concept is None:
                 if len(self.unknown) < MOST_NAMES:
-                    self.unknown.setdefault(name)
+                    self.unknown.setdefault(name, line)
                 continue
             expresses = _label(name, value)
             if expresses is None:
@@ -232,7 +242,9 @@ class _Names:
         """A warning for each unknown name that is near to a concept's; one for all others together."""
         near = {name: said for name in self.unknown if (said := suggestion(name, self.full))}
         far = [name for name in self.unknown if name not in near]
-        each = [f"{shown}: no concept is called {quote(name)}{said}" for name, said in near.items()]
+        each = [
+            f"{shown}:{self.unknown[name]}: no concept is called {quote(name)}{said}" for name, said in near.items()
+        ]  # fmt: skip
         return (*each, *([f"{shown}: no concept is called {quote_all(far)}; left aside"] if far else []))
 
 
@@ -242,7 +254,7 @@ def _label(name: str, value: object) -> bool | None:
         return value
     if isinstance(value, (int, float)) and value in (0, 1):
         return bool(value)
-    raise Unreadable(f"the label {quote(name)} is neither true nor false")
+    raise Unreadable(f"the label {quote(name)} is neither true nor false: {ACCEPTED}")
 
 
 # ------------------------------------------------------------------------------------------------------------- files
@@ -294,8 +306,9 @@ def _labelled(line: bytes, place: str) -> _Item:
     data = _object(line)
     labels = [data[key] for key in ("labels", "propositions") if key in data]
     if len(labels) != 1:
-        near = next((said for key in data if (said := suggestion(key, ("labels",)))), "")
-        raise Unreadable("it has both `labels` and `propositions`" if labels else f"it has no `labels`{near}")
+        wrong = "" if _has_text(data) else f"; it has no `text` and no `messages`{_misspelt(data, TEXTS)}"
+        none = f"it has no `labels`{_misspelt(data, ('labels',))}{wrong}"
+        raise Unreadable("it has both `labels` and `propositions`" if labels else none)
     if not isinstance(labels[0], dict):
         raise Unreadable('`labels` are not an object such as {"CONCEPT": true}')
     return replace(_item(data, place), labels=labels[0])
@@ -325,13 +338,24 @@ def _conversation(data: Mapping[str, Any]) -> tuple[Message, ...]:
     if len(texts) != 1:
         if texts:
             raise Unreadable(f"it has both `{texts[0]}` and `{texts[1]}`; a line is about one text")
-        near = next((said for key in data if (said := suggestion(key, TEXTS))), "")
-        raise Unreadable(f"it has no `text` and no `messages`{near}")
+        raise Unreadable(f"it has no `text` and no `messages`{_misspelt(data, TEXTS)}")
     if texts[0] == "messages":
-        return _messages(data["messages"], "messages")
+        messages = _messages(data["messages"], "messages")
+        if messages[-1].role != "assistant":
+            raise Unreadable(f"the conversation has no answer: its last message is of {quote(messages[-1].role)}")
+        return messages
     prompt = data.get("prompt")
     before = () if prompt is None or prompt == "" else _messages(prompt, "prompt", "user")
     return (*before, *_messages(data[texts[0]], texts[0], "assistant"))
+
+
+def _has_text(data: Mapping[str, Any]) -> bool:
+    return any(key in data for key in (*TEXTS, "messages"))
+
+
+def _misspelt(data: Mapping[str, Any], known: Sequence[str]) -> str:
+    """`` but `txt`; did you mean `text`?`` for the first key that is near to a known one, else nothing."""
+    return next((f", but {quote(key)}{said}" for key in data if (said := suggestion(key, known))), "")
 
 
 def _messages(value: Any, name: str, role: str | None = None) -> tuple[Message, ...]:

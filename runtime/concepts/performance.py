@@ -39,6 +39,15 @@ class Decisions:
     plain: Estimated
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Of two shares, with its two-sided 95 % interval; below 0 where the first is the smaller one."""
+
+    value: float
+    low: float
+    high: float
+
+
 def group_numbers(groups: Sequence[object] | None, count: int) -> IntArray:
     """[N] numbers 0 … G − 1 of groups, in the order of their first text; "" and None are groups of their own."""
     if groups is None:
@@ -119,6 +128,19 @@ def decisions(above: BoolArray, does: BoolArray, groups: IntArray) -> Decisions:
     return Decisions(
         Estimated(centre, max(0.0, centre - down), min(1.0, centre + up)), _rate(above == does, everything, numbers)
     )
+
+
+def moved(above: BoolArray, best: BoolArray, does: BoolArray, groups: IntArray) -> Difference:
+    """Balanced accuracy of `above` less that of `best`, two decisions [N] of which one says "does" wherever the other
+    does (thresholds on one score). So one class only gains and the other only loses; the interval is put together from
+    those of both shares (MOVER), as that of `decisions`."""
+    numbers, changed = groups.tolist(), above != best
+    gains = does if bool((above & ~best).any()) else ~does
+    won, lost = _rate(changed, gains, numbers), _rate(changed, ~gains, numbers)
+    value = (won.value - lost.value) / 2
+    down = math.hypot(won.value - won.low, lost.high - lost.value) / 2
+    up = math.hypot(won.high - won.value, lost.value - lost.low) / 2
+    return Difference(value, value - down, value + up)
 
 
 def _rate(right: BoolArray, among: BoolArray, groups: list[int]) -> Estimated:

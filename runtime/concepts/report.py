@@ -6,58 +6,34 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
-
-from bylaw.runtime.audit.statistics import clustered_rate
 from bylaw.runtime.concepts.examples import Candidate, Hard, HeldOut, hardest
 from bylaw.runtime.concepts.labels import LabelledText
+from bylaw.runtime.concepts.operation import Operation, Sets, Share, held_out_sets, operation
 from bylaw.spec.expression import Concept
 
 if TYPE_CHECKING:
     from bylaw.runtime.concepts.calibration import Calibration
+    from bylaw.runtime.concepts.performance import Difference, Estimated
     from bylaw.runtime.judges.correction import JudgeQuality
     from bylaw.runtime.scorers.interface import ConceptScorer
     from bylaw.runtime.scoring_record import DriftTest
 
-MOST_FOLDS = 500
-"""Of the check of prediction sets: so many groups are left out one by one, of more several together."""
 Pair: TypeAlias = tuple[LabelledText, LabelledText]
-Alike: TypeAlias = Mapping[str, tuple[str, ...]]
-"""Texts that are nearly the same as a text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """`count` of `total`, with the 95 % interval of the share (texts of one conversation count as what they are)."""
-
-    count: int
-    total: int
-    low: float
-    high: float
-
-    @property
-    def value(self) -> float:
-        return self.count / self.total
-
-
-@dataclass(frozen=True, slots=True)
-class Sets:
-    """What class-conditional prediction sets did with examples, each held out with its group: shares of those that do
-    and of those that do not whose set held the truth, and of all that got no score because their set was no single
-    answer."""
-
-    does: Share
-    does_not: Share
-    unscored: Share
+Alike: TypeAlias = Mapping[str, tuple[tuple[str, bool], ...]]
+"""Texts that are nearly the same as a text, and whether one of both is merely contained in the other."""
+_JUDGES = ("judge", "local_judge")
+_LEARNERS = ("words", "embeddings")
+"""Scorers that know nothing but examples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Doubles:
-    """Nearly the same texts among the examples: pairs with the same label, pairs with different labels, and texts of
-    the file that is looked at (--texts) that are nearly an example."""
+    """Nearly the same texts among the examples: pairs with the same label, pairs with different labels, pairs of which
+    the first contains the second, and texts of the file that is looked at (--texts) that are nearly an example."""
 
     same: tuple[Pair, ...]
     contradicting: tuple[Pair, ...]
+    contained: tuple[Pair, ...]
     leaked: tuple[Pair, ...]
 
 
@@ -67,11 +43,13 @@ class ConceptReport:
 
     `scorer`: name and argument. `rules`: name and whether a `must` hangs on it. `counts`: examples that do, that do
     not; `own`: those of the policy among them. `groups`: independent ones (conversations, single texts). `calibration`:
-    None where nothing was held against examples. `missing`: how many more it takes (that do, that do not). `lacking`:
-    any other reason why no score counts. `gate`: `weak` below an AUC of .70; `unknown` without a
-    calibration. `separation`: what is wrong where scores cannot tell the examples apart, else empty. `drift`: whether
-    the texts that were given are of another kind than the examples; None where none were given or there is nothing to
-    compare them with. `judge`: how a judge agreed with people, in words; empty for other scorers.
+    None where nothing was held against examples. `missing`: how many more it takes (that do, that do not); what a judge
+    is shown as an example is not counted. `lacking`: why no score counts, empty where scores do. `gate`: `weak` below
+    an AUC of .70; `unknown` without a calibration. `separation`: what is wrong where scores cannot tell the examples
+    apart, else empty. `drift`: whether the texts that were given are of another kind than the examples; None where none
+    were given or there is nothing to compare them with. `judge`: how a judge agreed with people, in words; empty for
+    other scorers. `operation`: how good the threshold of the policy is; None where that is not known. `looked_at`:
+    texts without labels that were looked through for ones `to_label`.
     """
 
     concept: Concept
@@ -91,6 +69,8 @@ class ConceptReport:
     to_label: tuple[Candidate, ...] = ()
     drift: DriftTest | None = None
     judge: str = ""
+    operation: Operation | None = None
+    looked_at: int = 0
 
     @property
     def is_used_by_must(self) -> bool:
@@ -106,11 +86,13 @@ def report(
     most: int,
     texts: Sequence[LabelledText] = (),
     alike: Alike | None = None,
+    is_rough: bool = False,
 ) -> ConceptReport:
     """The report of one concept, with at most `most` hard examples. `examples` are those of the policy and the labels.
 
     What the scorer held out is its `held_out` (else nothing is said of sets and single examples), how well it did its
     `calibrations`. `texts` are looked through for examples; `alike` is what `find_alike` found (None: it looks itself).
+    `is_rough`: scores count even where examples are missing.
     """
     from bylaw.runtime.concepts.calibration import gate, separation_error
     from bylaw.runtime.concepts.conformal import needed
@@ -126,7 +108,8 @@ def report(
     standing = getattr(scorer, "standings", {}).get(concept.name)
     quality: JudgeQuality | None = getattr(standing, "quality", None)
     groups = group_numbers([each.group for each in examples], len(examples))
-    missing = max(0, enough - counts[0]), max(0, enough - counts[1])
+    used = _counted(concept, scorer, examples, counts)
+    missing = max(0, enough - used[0]), max(0, enough - used[1])
     return ConceptReport(
         concept=concept,
         scorer=scorer.name,
@@ -135,17 +118,20 @@ def report(
         own=(len(concept.like), len(concept.unlike)),
         groups=int(groups.max()) + 1 if len(groups) else 0,
         calibration=calibration,
-        lacking=_lacking(scorer, concept, calibration is not None or quality is not None, missing),
+        lacking=_silent(scorer, concept, counts)
+        or ("" if is_rough else _too_few(scorer, concept, used, alpha))
+        or _unknown(scorer, calibration is not None or quality is not None or any(missing)),
         missing=missing,
         gate=gate(calibration) if calibration is not None else _judge_gate(quality),
         # of a handful of examples, half of all would be on the wrong side by chance alone
         separation=""
         if calibration is None or any(missing)
         else separation_error(calibration, f"`{concept.name}`") or "",
-        sets=None if held is None or any(missing) else held_out_sets(held, alpha),
+        sets=None if held is None or any(missing) else held_out_sets(held, alpha, concept.threshold),
         doubles=_doubles(examples, texts, alike),
         hardest=() if held is None or calibration is None else hardest(held, calibration, most),
         judge="" if quality is None else quality.describe(),
+        operation=None if calibration is None else operation(concept.threshold, held, calibration),
     )
 
 
@@ -168,40 +154,41 @@ def _judge_gate(quality: JudgeQuality | None) -> Literal["ok", "weak", "unknown"
     return "ok" if (quality.information + 1) / 2 >= WEAK_AUC else "weak"
 
 
-def _lacking(scorer: ConceptScorer, concept: Concept, is_known: bool, missing: tuple[int, int]) -> str:
-    """Why no score counts, apart from what is `missing`."""
+def _counted(
+    concept: Concept, scorer: ConceptScorer, examples: Sequence[LabelledText], counts: tuple[int, int]
+) -> tuple[int, int]:
+    """(that do, that do not) of the examples that a scorer is held against: those that a judge is shown are not."""
+    if scorer.name not in _JUDGES:
+        return counts
+    from bylaw.runtime.judges.rubric import concept_rubric
+    from bylaw.runtime.scorers._calibrated import not_shown
+
+    kept = not_shown(examples, [each.text for each in concept_rubric(concept).examples])
+    does = sum(each.expresses for each in kept)
+    return does, len(kept) - does
+
+
+def _silent(scorer: ConceptScorer, concept: Concept, counts: tuple[int, int]) -> str:
+    """Why no score counts, whether rough ones are allowed or not."""
+    if not sum(counts) and scorer.name in _LEARNERS:
+        return (
+            f"`{concept.name}` has no example and no label, so that nothing can be scored, not even roughly: write "
+            f"`like` and `unlike` examples into the policy, or label texts (--labels)"
+        )
+    said = getattr(scorer, "reason", "")
+    return said if isinstance(said, str) else ""
+
+
+def _unknown(scorer: ConceptScorer, is_known: bool) -> str:
+    return "" if is_known else f"nothing is known of how good `{scorer.name}` is here"
+
+
+def _too_few(scorer: ConceptScorer, concept: Concept, counts: tuple[int, int], alpha: float) -> str:
+    """Why no score counts unless rough ones are allowed."""
+    from bylaw.runtime.scorers._calibrated import too_few
+
     standing = getattr(scorer, "standings", {}).get(concept.name) or getattr(scorer, "standing", None)
-    said = getattr(scorer, "reason", "") or ("" if any(missing) else getattr(standing, "lacking", ""))
-    if isinstance(said, str) and said:
-        return said
-    return "" if is_known or any(missing) else f"nothing is known of how good `{scorer.name}` is here"
-
-
-def held_out_sets(held: HeldOut, alpha: float) -> Sets:
-    """Makes prediction sets for each example from those of the other groups, and counts what they hold."""
-    from bylaw.runtime.concepts.conformal import class_conformal
-    from bylaw.runtime.concepts.performance import group_numbers
-
-    raw, does = np.array(held.raw), np.array([each.expresses for each in held.examples])
-    groups = group_numbers([each.group for each in held.examples], len(raw))
-    folds = groups % MOST_FOLDS
-    sets = np.empty((len(raw), 2), dtype=bool)
-    for fold in np.unique(folds):
-        out = folds == fold
-        sets[out] = class_conformal(raw[~out], does[~out]).sets(raw[out], alpha)
-    truth = np.where(does, sets[:, 1], sets[:, 0])
-    return Sets(
-        _share(truth[does], groups[does]),
-        _share(truth[~does], groups[~does]),
-        _share(sets.sum(axis=1) != 1, groups),
-    )
-
-
-def _share(outcomes: Any, groups: Any) -> Share:
-    said, of = [bool(each) for each in outcomes], [int(each) for each in groups]
-    value = sum(said) / len(said)
-    found = clustered_rate(said, of if len(set(of)) < len(of) else None)
-    return Share(sum(said), len(said), min(found.low, value), max(found.high, value))
+    return str(getattr(standing, "lacking", "")) or too_few(concept.name, counts, alpha) or ""
 
 
 def find_alike(texts: Iterable[str]) -> Alike:
@@ -209,30 +196,38 @@ def find_alike(texts: Iterable[str]) -> Alike:
     from bylaw.runtime.concepts.duplicates import near_duplicates
 
     known = list(dict.fromkeys(texts))
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[tuple[str, bool]]] = {}
     for pair in near_duplicates(known):
-        first, second = known[pair.first], known[pair.second]
-        found.setdefault(first, []).append(second)
-        found.setdefault(second, []).append(first)
+        first, second, is_part = known[pair.first], known[pair.second], pair.kind == "contained"
+        found.setdefault(first, []).append((second, is_part))
+        found.setdefault(second, []).append((first, is_part))
     return {text: tuple(others) for text, others in found.items()}
 
 
 def _doubles(examples: Sequence[LabelledText], texts: Sequence[LabelledText], alike: Alike) -> Doubles:
     same: list[Pair] = []
     contradicting: list[Pair] = []
+    contained: list[Pair] = []
     earlier: dict[str, list[LabelledText]] = {}
     for each in examples:
-        for other in _near(each, earlier, alike):
+        for other, is_part in _near(each, earlier, alike):
             # the same text as an answer to another prompt is no double
-            if not (each.prompt and other.prompt and each.prompt != other.prompt):
+            if each.prompt and other.prompt and each.prompt != other.prompt:
+                continue
+            if is_part:
+                contained.append((other, each) if len(other.text) >= len(each.text) else (each, other))
+            else:
                 (same if each.expresses == other.expresses else contradicting).append((other, each))
         earlier.setdefault(each.text, []).append(each)
-    leaked = [(near[0], each) for each in texts if (near := _near(each, earlier, alike))]
-    return Doubles(tuple(same), tuple(contradicting), tuple(leaked))
+    leaked = [(near[0][0], each) for each in texts if (near := _near(each, earlier, alike))]
+    return Doubles(tuple(same), tuple(contradicting), tuple(contained), tuple(leaked))
 
 
-def _near(each: LabelledText, among: Mapping[str, list[LabelledText]], alike: Alike) -> list[LabelledText]:
-    return [other for text in (each.text, *alike.get(each.text, ())) for other in among.get(text, ())]
+def _near(
+    each: LabelledText, among: Mapping[str, list[LabelledText]], alike: Alike
+) -> list[tuple[LabelledText, bool]]:  # fmt: skip
+    known = ((each.text, False), *alike.get(each.text, ()))
+    return [(other, is_part) for text, is_part in known for other in among.get(text, ())]
 
 
 # --------------------------------------------------------------------------------------------------------- as values
@@ -258,6 +253,7 @@ def to_data(found: ConceptReport) -> dict[str, Any]:
         "lacking": found.lacking,
         "separation_error": found.separation,
         "calibration": None if found.calibration is None else _performance(found.calibration),
+        "at_threshold": _operation(found.operation),
         "prediction_sets": _sets(found.sets),
         "duplicates": _doubled(found.doubles),
         "hardest": [_hard(each) for each in found.hardest],
@@ -286,8 +282,26 @@ def _performance(found: Calibration) -> dict[str, Any]:
         "majority_balanced_accuracy": 0.5,
         "prevalence": found.prevalence,
         "expected_calibration_error": found.ece,
+        "threshold": 0.5,
         "threshold_how": found.how,
         "alpha": found.alpha,
+    }
+
+
+def _operation(found: Operation | None) -> dict[str, Any] | None:
+    """Of the threshold of the policy, where `calibration` is of a score of 0.5."""
+    if found is None:
+        return None
+
+    def interval(value: Estimated | Difference) -> dict[str, Any]:
+        return {"value": value.value, "interval": [value.low, value.high]}
+
+    return {
+        "threshold": found.threshold,
+        "balanced_accuracy": interval(found.balanced_accuracy),
+        "accuracy": interval(found.accuracy),
+        "balanced_accuracy_less_that_at_best": interval(found.from_best),
+        "is_worse_than_best": found.is_worse,
     }
 
 

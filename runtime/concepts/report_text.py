@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import wrap
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from bylaw.runtime.concepts.examples import Candidate, Hard
 from bylaw.runtime.concepts.labels import LabelledText
+from bylaw.runtime.concepts.operation import BEST, Share
 from bylaw.runtime.concepts.performance import Estimated
-from bylaw.runtime.concepts.report import ConceptReport, Doubles, Sets, Share
+from bylaw.runtime.concepts.report import ConceptReport, Doubles
 from bylaw.runtime.report.figures import percent
 from bylaw.runtime.report.text import one_line
+
+if TYPE_CHECKING:
+    from bylaw.runtime.concepts.calibration import Calibration
 
 LONGEST = 100
 """Characters of the argument of a scorer that are shown."""
@@ -20,14 +25,19 @@ _LEAST = 30
 MOST_PAIRS = 5
 """Near-duplicates of one kind that are listed."""
 _WIDTH = 14
+LONGEST_MEANING = 200
 _HOW = MappingProxyType(
-    {"midpoint": "halfway between the examples of both kinds, which are few", "out_of_fold": "the best out of fold"}
+    {
+        "midpoint": "is halfway between the examples of both kinds, which are few",
+        "out_of_fold": "tells the examples apart best",
+    }
 )
 _REASONS = MappingProxyType(
     {
         "cannot_tell": "the scores cannot tell",
         "uncertain": "near the threshold",
         "unknown": "it has no score",
+        "unscored": "its score does not count yet",
         "likely": "looks like one that does, of which examples are missing",
         "unlikely": "looks like one that does not, of which examples are missing",
     }
@@ -38,16 +48,18 @@ def render(found: ConceptReport, width: int) -> str:
     """The report of one concept, in lines of `width` characters where words are not longer."""
     concept = found.concept
     kind = "topic" if concept.is_topic else "concept"
-    lines = [f"{kind} `{concept.name}`: {one_line(concept.meaning)}"]
+    lines = [f"{kind} `{concept.name}`: {one_line(concept.meaning, LONGEST_MEANING)}"]
     for name, words in _facts(found):
         lines.append(f"  {name:{_WIDTH}}{words}")
     lines = [part for line in lines for part in _wrapped(line, width)]
     if found.hardest:
-        lines.append("  hardest examples, by the scores that they got without their labels")
+        lines.append("  hardest examples, by the scores that they got without their labels (alike: 1 is the same text)")
         lines += [line for each in found.hardest for line in _hard(each, width)]
     if found.to_label:
         lines.append("  label next")
         lines += [_candidate(each, width) for each in found.to_label]
+    elif found.looked_at:
+        lines.append("  label next: none of the texts is doubtful, or each is nearly one that has a label")
     return "\n".join(lines)
 
 
@@ -75,7 +87,7 @@ def _facts(found: ConceptReport) -> Iterator[tuple[str, str]]:
     if found.judge:
         yield "judge", found.judge
     yield from _performance(found)
-    yield from _sets(found.sets)
+    yield from _sets(found)
     yield from _doubles(found.doubles)
     if found.drift is not None:
         said = "yes, so that scores of these texts do not count: " if found.drift.fired else ""
@@ -89,27 +101,54 @@ def _performance(found: ConceptReport) -> Iterator[tuple[str, str]]:
     if made is None:
         yield "threshold", f"{found.concept.threshold:g} on the score"
         return
-    yield "threshold", f"{found.concept.threshold:g} on the score, where 0.5 is {_HOW[made.how]}"
+    yield "threshold", _threshold(found.concept.threshold, made)
     weak = "" if found.gate == "ok" else "; weak: below 0.70, and a `must` may not hang on it"
     yield "AUC", f"{_estimated(made.auc)} (chance: 0.50){weak}"
-    majority = (
-        f"{percent(made.accuracy.value)} of all, where {percent(made.majority_accuracy)} have the more frequent label"
-    )
-    yield "accuracy", f"balanced {_estimated(made.balanced_accuracy)} (always one answer: 0.50); {majority}"
+    yield "accuracy", _accuracy(found, made)
     yield "prevalence", f"{percent(made.prevalence)} of the examples express it"
-    yield "calibration", f"expected error of the probabilities {made.ece:.3f}"
+    yield "calibration", f"expected error of the probabilities {made.ece:.3f} (0 is best, up to 0.07 is good)"
 
 
-def _sets(sets: Sets | None) -> Iterator[tuple[str, str]]:
-    if sets is not None:
-        yield "sets", f"hold the truth for {_share(sets.does)} that do, {_share(sets.does_not)} that do not"
-        yield "unscored", f"{_share(sets.unscored)} examples, where the set is no single answer"
+def _threshold(threshold: float, made: Calibration) -> str:
+    if threshold == BEST:
+        return f"0.5 on the score, which {_HOW[made.how]}"
+    if made.how == "midpoint":
+        return f"{threshold:g} (the policy's); 0.5 {_HOW[made.how]}"
+    return f"{threshold:g} (the policy's); 0.5 would tell the examples apart best"
+
+
+def _accuracy(found: ConceptReport, made: Calibration) -> str:
+    """At the threshold of the policy; at 0.5 where nothing is known of that one."""
+    used, threshold = found.operation, found.concept.threshold
+    at, balanced, plain = BEST, made.balanced_accuracy, made.accuracy
+    if used is not None:
+        at, balanced, plain = threshold, used.balanced_accuracy, used.accuracy
+    beside = "always one answer: 0.50"
+    if used is None:
+        beside += f"; how good {threshold:g} is, is not known"
+    elif threshold != BEST:
+        beside += f"; at 0.5 it is {_estimated(made.balanced_accuracy)}{', clearly better' if used.is_worse else ''}"
+    whole = f"{percent(plain.value)} [{percent(plain.low)}, {percent(plain.high)}] of all"
+    majority = f"{percent(made.majority_accuracy)} have the more frequent label"
+    return f"at {at:g}: balanced {_estimated(balanced)} ({beside}); {whole}, where {majority}"
+
+
+def _sets(found: ConceptReport) -> Iterator[tuple[str, str]]:
+    sets, threshold = found.sets, found.concept.threshold
+    if sets is None:
+        return
+    yield "sets", f"hold the truth for {_share(sets.does)} that do, {_share(sets.does_not)} that do not"
+    beside = ""
+    if sets.against.count:
+        beside = f"; at {threshold:g}, {_share(sets.against)} are decided against their set"
+    yield "unscored", f"{_share(sets.unscored)} examples, where the set is no single answer{beside}"
 
 
 def _doubles(found: Doubles) -> Iterator[tuple[str, str]]:
     told = (
         ("conflict", found.contradicting, "nearly the same text has both labels"),
         ("twice", found.same, "nearly the same text counts twice, and may help to judge itself"),
+        ("contains", found.contained, "the first text contains the second, so that they are held out together"),
         ("leak", found.leaked, "a text that is looked at is nearly an example"),
     )
     for name, pairs, words in told:

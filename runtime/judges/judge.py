@@ -98,5 +98,5 @@ def require_other_model(judge: str, under_test: str) -> None:
     if one == other or (owners == 1 and last):
         raise JudgeError(
             f"the judge `{judge}` is the model under test: models favour their own answers. Name another judge, or "
-            "allow it explicitly"
+            "allow it explicitly (--judge-itself)"
         )

@@ -143,9 +143,11 @@ class Wire:
         started = time.monotonic()
         found = self._send(request, timeout)
         tokens = found.tokens_in, found.tokens_out
+        # whatever a server says it may say with the key that it was sent
+        reason, finish, model = (clean(each, self._key) for each in (found.reason, found.finish_reason, found.model))
         return Attempt(
-            found.text, found.why, clean(found.reason, self._key), found.may_pass, found.pause, found.is_pressure,
-            found.is_final, *tokens, found.finish_reason, found.model, time.monotonic() - started,
+            found.text, found.why, reason, found.may_pass, found.pause, found.is_pressure, found.is_final, *tokens,
+            finish, model, time.monotonic() - started,
         )  # fmt: skip
 
     def body(self, request: JudgeRequest) -> dict[str, Any]:

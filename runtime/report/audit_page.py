@@ -171,6 +171,7 @@ def audit_page(record: AuditRecord, answers: AnswerCollector, comparison: Baseli
         "scores": {
             "title": scores.TITLE,
             "note": scores.NOTE,
+            "rates_note": scores.rates_note(record.scoring),
             "headings": scores.HEADINGS,
             "rows": scores.score_rows(record.scoring),
             "remarks": tuple(scores.score_remarks(record.scoring)),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bylaw.runtime.record import Agreement, AuditRecord, BudgetResult, InputProblem, RunRecord, TermAudit
 from bylaw.runtime.report import figures
 from bylaw.runtime.report.rows import run_rows
-from bylaw.runtime.report.scores import HEADINGS, TITLE, score_remarks, score_rows
+from bylaw.runtime.report.scores import HEADINGS, TITLE, rates_note, score_remarks, score_rows
 from bylaw.runtime.report.summary import audit_summary, run_summary
 from bylaw.runtime.report.terminal import add_row, fit, new_table, say
 from bylaw.runtime.report.text import excerpt, one_line
@@ -52,6 +52,8 @@ def _print_audit(record: AuditRecord, console: Console) -> None:
             _limit(term),
         )
     console.print(table)
+    if note := rates_note(record.scoring):
+        say(console, note)
     _print_unscored(record.terms, console)
     _print_scores(record.scoring, console)
     for agreement in record.agreements:

@@ -73,6 +73,7 @@ def _scores(record: AuditRecord | RunRecord) -> dict[str, Any]:
     return {
         "title": scores.TITLE,
         "note": scores.NOTE,
+        "rates_note": scores.rates_note(record.scoring),
         "headings": scores.HEADINGS,
         "rows": scores.score_rows(record.scoring),
         "remarks": tuple(scores.score_remarks(record.scoring)),

@@ -17,7 +17,7 @@ from bylaw.runtime.record import (
 )
 from bylaw.runtime.report import figures
 from bylaw.runtime.report.rows import run_rows
-from bylaw.runtime.report.scores import HEADINGS, NOTE, TITLE, score_remarks, score_rows
+from bylaw.runtime.report.scores import HEADINGS, NOTE, TITLE, rates_note, score_remarks, score_rows
 from bylaw.runtime.report.summary import PAIRS_NOTE, audit_summary, run_summary
 from bylaw.runtime.report.text import block, excerpt, one_line
 from bylaw.runtime.scoring_record import ConceptScoring
@@ -70,6 +70,8 @@ def _audit(record: AuditRecord) -> list[str]:
             for term in record.terms
         ),
     )
+    if note := rates_note(record.scoring):
+        lines += [escape(note), ""]
     lines += _reasons(record.terms)
     lines += _scores(record.scoring)
     lines += _agreements(record.agreements)

@@ -30,6 +30,21 @@ def score_remarks(scoring: Sequence[ConceptScoring]) -> Iterator[tuple[str, str]
             yield each.concept, each.drift.message
         for remark in each.remarks:
             yield each.concept, remark
+        for note in each.notes:
+            yield each.concept, note
+
+
+def rates_note(scoring: Sequence[ConceptScoring]) -> str:
+    """One sentence beside the rates: the intervals of rules that hang on scores leave out how often those err. Empty
+    where no rule hangs on a score."""
+    told = [each for each in scoring if each.scored and each.rules]
+    if not told:
+        return ""
+    rules = list(dict.fromkeys(rule for each in told for rule in each.rules))
+    errors = "; ".join(f"{each.concept}: {each.errors or 'how often is not known'}" for each in told)
+    which = "The interval of" if len(rules) == 1 else "The intervals of"
+    are, them = ("is that", "it") if len(rules) == 1 else ("are those", "them")
+    return f"{which} {', '.join(rules)} {are} of the scores' verdicts; that scores err ({errors}) is not in {them}."
 
 
 def _row(each: ConceptScoring) -> tuple[str, ...]:

@@ -69,6 +69,18 @@ def grouped_examples(concepts: Sequence[Concept], making: Making) -> dict[str, t
     return without_variants_apart({concept.name: examples_of(concept, making) for concept in concepts})
 
 
+def not_shown(examples: Sequence[LabelledText], shown: Sequence[str]) -> tuple[LabelledText, ...]:
+    """The examples that are not, nor nearly, one of the texts that a judge is shown with their verdicts: how it does on
+    those says nothing of others."""
+    from bylaw.runtime.concepts.duplicates import leakage
+
+    if not shown:
+        return tuple(examples)
+    texts, sets = [*shown, *(each.text for each in examples)], [0] * len(shown) + [1] * len(examples)
+    known = {pair.second - len(shown) for pair in leakage(texts, sets)}
+    return tuple(each for number, each in enumerate(examples) if number not in known)
+
+
 def standing(
     concept: Concept, examples: Sequence[LabelledText], raw: Sequence[float] | None, making: Making
 ) -> Standing:
@@ -94,18 +106,26 @@ def standing(
             f"all examples of one kind for `{concept.name}` are of one conversation, or nearly the same text, so that "
             f"none can be held back to see how good its scores are: label other texts, of other conversations"
         )
-    elif calibration is None or min(counts) < enough:
-        lacking = (
-            f"`{concept.name}` has {_count(counts[0], 'that does', 'that do')} and {counts[1]} that "
-            f"{'does' if counts[1] == 1 else 'do'} not; {enough} of each are needed before its scores say something: "
-            f"label more texts, or take the scores as they are with --rough"
-        )
+    else:
+        lacking = too_few(concept.name, counts, making.alpha) or ""
     held_out = None if raw is None or calibration is None else HeldOut(tuple(examples), tuple(map(float, raw)))
     return Standing(concept.name, calibration, lacking, making.alpha, making.is_rough_allowed, held_out)
 
 
-def _count(count: int, one: str, many: str) -> str:
-    return f"1 example {one}" if count == 1 else f"{count} examples {many}"
+def too_few(concept: str, counts: tuple[int, int], alpha: float) -> str | None:
+    """Why no prediction set of so many examples (that do, that do not) can ever say on which side a text is; None where
+    they are enough. Raises ValueError as `needed`."""
+    from bylaw.runtime.concepts.conformal import needed
+
+    enough = needed(alpha)
+    if min(counts) >= enough:
+        return None
+    do = "1 example that does" if counts[0] == 1 else f"{counts[0]} examples that do"
+    do_not = f"{counts[1]} that {'does' if counts[1] == 1 else 'do'} not"
+    return (
+        f"`{concept}` has {do} and {do_not}; {enough} of each are needed before its scores say something: label more "
+        "texts (--labels), or take the scores as they are (--rough)"
+    )
 
 
 def answer(

@@ -153,6 +153,8 @@ def load(reference: Reference, kind: Kind, base: Path, *, is_download_allowed: b
         import torch  # noqa: F401
         import transformers  # noqa: F401
     except ImportError:
+        if not _place(reference, base).is_dir():
+            raise ScorerError(_not_there(reference, base)) from None
         raise ScorerError(f"`{reference.place}` needs torch and transformers: pip install 'bylaw[models]'") from None
     directory = _directory(reference, base, is_download_allowed)
     if not any(directory.glob("*.safetensors")):
@@ -181,27 +183,34 @@ def digest(directory: Path) -> str:
     return total.hexdigest()
 
 
+def _place(reference: Reference, base: Path) -> Path:
+    return base / Path(reference.place).expanduser()
+
+
+def _not_there(reference: Reference, base: Path) -> str:
+    return f"there is no model directory `{_place(reference, base)}`"
+
+
 def _directory(reference: Reference, base: Path, is_download_allowed: bool) -> Path:
-    place = base / Path(reference.place).expanduser()
+    place = _place(reference, base)
     if place.is_dir():
         return place.resolve()
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = [*_FILES, *_TOKENIZER_FILES]
+    wanted, lacking = [*_FILES, *_TOKENIZER_FILES], _not_there(reference, base)
     try:
         found = Path(
             snapshot_download(reference.place, allow_patterns=wanted, local_files_only=not is_download_allowed)
         )  # fmt: skip
     except (LocalEntryNotFoundError, HFValidationError) as error:
         if is_download_allowed:
-            raise ScorerError(f"`{reference.place}` could not be downloaded: {_first_line(error)}") from error
-        message = f"there is no model directory `{place}`, and no model of that name was fetched from the hub before"
-        raise ScorerError(message) from error
+            raise ScorerError(f"{lacking}, and as a hub id it could not be downloaded: {_first_line(error)}") from error
+        raise ScorerError(f"{lacking}, and no model of that name was fetched from the hub before") from error
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise ScorerError(f"`{reference.place}` could not be downloaded: {_first_line(error)}") from error
+        raise ScorerError(f"{lacking}, and as a hub id it could not be downloaded: {_first_line(error)}") from error
     if not reference.pin:
-        message = f"`{reference.place}` is no directory beside the policy; name its content too"
+        message = f"{lacking}; if a model of the hub is meant, name its content too"
         raise ScorerError(f'{message}: write `"{reference.place}#sha256={digest(found)}"`')
     return found
 

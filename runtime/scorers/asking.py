@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bylaw.compiler.evaluate import Verdict, evaluate_term
 from bylaw.compiler.program import RewardProgram
-from bylaw.runtime.scorers._withdrawal import Comparison, drift_of
-from bylaw.runtime.scorers.build import Scorers, of_hard_rules
+from bylaw.runtime.scorers._telling import in_words, reason_of, texts
+from bylaw.runtime.scorers._withdrawal import REMEDY, Comparison, drift_at_share, drift_of
+from bylaw.runtime.scorers.build import Scorers, of_hard_rules, rules_of
 from bylaw.runtime.scorers.interface import Cost, Question, Scored, ScorerError, Why, unscored
 from bylaw.runtime.scoring_record import ConceptScoring, DriftTest
 from bylaw.spec.trace import Message, Trace
 
 if TYPE_CHECKING:
-    from bylaw.runtime.judges.interface import Estimate
+    from bylaw.runtime.judges.correction import JudgeQuality
     from bylaw.runtime.twist.compiler import Stages
 
 Key: TypeAlias = tuple[str, str, tuple[Message, ...]]
@@ -62,6 +63,7 @@ class Asker:
     groups: dict[Key, str] = field(default_factory=dict)
     drifts: dict[str, DriftTest] = field(default_factory=dict)
     compared: dict[Comparison, DriftTest] = field(default_factory=dict)
+    rules: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     @staticmethod
     def of(
@@ -80,7 +82,9 @@ class Asker:
             for name, reason in scorers.weak.items()
             if name in hard
         }
-        return Asker(scorers, MappingProxyType(refused), stages, takes_doubtful, announce)
+        asker = Asker(scorers, MappingProxyType(refused), stages, takes_doubtful, announce)
+        asker.rules = MappingProxyType(rules_of(program))
+        return asker
 
     def key(self, place: Place, trace: Trace) -> Key:
         concept, text = place
@@ -128,7 +132,9 @@ class Asker:
             self.stages.stage(f"scoring with {scorer.name}", len(questions))
         estimate = getattr(scorer, "estimate", None)
         if estimate is not None and self.announce is not None:
-            self.announce(_in_words(scorer.name, estimate(questions)))
+            expected = estimate(questions)
+            if expected.requests or expected.cached:
+                self.announce(in_words(scorer.name, expected, getattr(scorer, "requests_left", None)))
         found = scorer.score(questions, progress)
         if len(found) != len(questions):
             raise ScorerError(f"`{scorer.name}` gave {len(found)} answers to {len(questions)} questions")
@@ -136,8 +142,8 @@ class Asker:
 
     def _kept(self, key: Key, answer: Scored) -> Scored:
         drift = self.drifts.get(key[0])
-        doubtful = answer.record.get("score") if self.takes_doubtful and answer.why == "cannot_tell" else None
-        if isinstance(doubtful, float) and 0 <= doubtful <= 1:
+        doubtful = _score_of(answer) if self.takes_doubtful and answer.why == "cannot_tell" else None
+        if doubtful is not None:
             answer = Scored(doubtful, passages=answer.passages, cost=answer.cost, record=answer.record)
         return answer if drift is None else _withdrawn(answer, drift, self.scorers.is_rough_allowed)
 
@@ -145,19 +151,35 @@ class Asker:
         """Looks once at each concept for whether the texts are unlike those of its calibration, and takes back the
         scores where they are; whether any was."""
         is_any = False
-        for name, texts in self.scorers.texts.items():
-            keys = [key for key in self.answers if key[0] == name]
-            if name in self.drifts or not any(self.answers[key].score is not None for key in keys):
+        for name in self.scorers.texts:
+            if name in self.drifts or (found := self._drift_of(name)) is None:
                 continue
-            compared = Comparison(texts, tuple({key[1]: self.groups[key] for key in keys}.items()))
-            if compared not in self.compared:
-                self.compared[compared] = drift_of(compared)
-            found = self.drifts[name] = self.compared[compared]
-            for key in keys if found.fired else ():
+            self.drifts[name] = found
+            for key in [key for key in self.answers if found.fired and key[0] == name]:
                 kept = _withdrawn(self.answers[key], found, self.scorers.is_rough_allowed)
                 is_any |= kept is not self.answers[key]
                 self.answers[key] = kept
         return is_any
+
+    def drifted(self) -> dict[str, str]:
+        """What to say, by concept, where the texts that were asked about are unlike those of its calibration and their
+        scores were not taken back: answers that are still being written are asked about one by one, too few to tell."""
+        found = {name: self._drift_of(name) for name in self.scorers.texts if name not in self.drifts}
+        return {name: drift.message for name, drift in found.items() if drift is not None and drift.fired}
+
+    def _drift_of(self, name: str) -> DriftTest | None:
+        """Whether the texts of a concept are unlike those of its calibration; None where no score hangs on that."""
+        keys = [key for key in self.answers if key[0] == name]
+        if not any(self.answers[key].score is not None for key in keys):
+            return None
+        compared = Comparison(self.scorers.texts[name], tuple({key[1]: self.groups[key] for key in keys}.items()))
+        if compared not in self.compared:
+            self.compared[compared] = drift_of(compared)
+        first = self.compared[compared]
+        if not first.fired:
+            return first
+        scores = [score for key in keys if (score := _score_of(self.answers[key])) is not None]
+        return drift_at_share(compared, first, self.scorers.expressing.get(name, frozenset()), scores)
 
     def record(self) -> ScoringRecord:
         """What was asked so far, in the order of the concepts."""
@@ -176,7 +198,6 @@ class Asker:
         )
         scores = [each.score for each in answers if each.score is not None]
         classes: Counter[Why] = Counter(each.why for each in answers if each.why is not None)
-        first = {each.why: each.reason for each in reversed(answers)}
         cost = sum((each.cost for each in answers), Cost())
         return ConceptScoring(
             concept=name,
@@ -185,7 +206,7 @@ class Asker:
             asked=len(answers),
             scored=len(scores),
             expressing=sum(score >= concept.threshold for score in scores),
-            unscored=tuple((why, number, first[why]) for why, number in classes.most_common()),
+            unscored=tuple((why, number, reason_of(why, answers)) for why, number in classes.most_common()),
             accuracy=None if found is None else (found.balanced_accuracy.value, found.auc.value, found.prevalence),
             drift=self.drifts.get(name),
             seconds=cost.seconds,
@@ -194,27 +215,45 @@ class Asker:
             tokens_in=cost.tokens_in,
             tokens_out=cost.tokens_out,
             remarks=tuple(self._remarks(name, answers)),
+            notes=tuple(self._notes(name)),
+            rules=self.rules.get(name, ()),
+            errors=self._errors(name),
         )
 
     def _remarks(self, name: str, answers: Sequence[Scored]) -> Iterator[str]:
         rough = sum(bool(each.record.get("rough")) for each in answers)
         if rough:
             yield f"{rough} of its scores were held against too few examples to mean much"
-        quality = getattr(getattr(self.scorers.by_concept[name], "standings", {}).get(name), "quality", None)
-        if quality is not None:  # of a judge: how often people and it agree
-            yield str(quality.describe())
         if name in self.scorers.weak and name not in self.refused:
             yield self.scorers.weak[name]
         drift = self.drifts.get(name)
         if drift is not None and drift.fired and self.scorers.is_rough_allowed:
             yield f"{drift.message}; its scores count all the same (--rough)"
 
+    def _notes(self, name: str) -> Iterator[str]:
+        quality = self._quality(name)
+        if quality is not None:
+            yield f"held against people: {quality.describe()}"
+        asked = {key[1] for key in self.answers if key[0] == name}
+        labelled = asked & {text for text, _ in self.scorers.texts.get(name, ())}
+        if labelled:
+            told = "the judge was held against them" if quality is not None else "their scores are not held out"
+            is_one = len(labelled) == 1
+            which = "is among the labelled texts" if is_one else "are among the labelled ones"
+            yield f"{len(labelled)} of the {texts(len(asked))} {which}: {told}, so agreement on them says little"
 
-def _in_words(name: str, estimate: Estimate) -> str:
-    return (
-        f"the {name} is about to be sent {estimate.requests:,} requests, of about {estimate.tokens_in:,} tokens, for "
-        f"answers of at most {estimate.tokens_out_most:,}; {estimate.cached:,} answers are there already"
-    )
+    def _quality(self, name: str) -> JudgeQuality | None:
+        """How often people and a judge agree; None for other scorers and where no label was answered."""
+        standings: Mapping[str, Any] = getattr(self.scorers.by_concept[name], "standings", {})
+        found: JudgeQuality | None = getattr(standings.get(name), "quality", None)
+        return found
+
+    def _errors(self, name: str) -> str:
+        found, quality = self.scorers.known.get(name), self._quality(name)
+        if found is not None:
+            balanced = found.balanced_accuracy
+            return f"balanced accuracy {balanced.value:.2f} [{balanced.low:.2f}, {balanced.high:.2f}]"
+        return "" if quality is None else quality.describe()
 
 
 def _beginning(trace: Trace) -> str:
@@ -223,11 +262,19 @@ def _beginning(trace: Trace) -> str:
     return said[0] if len(said) > 1 else ""
 
 
+def _score_of(answer: Scored) -> float | None:
+    """The score, also where it is on no side for certain; None where there is none."""
+    if answer.score is not None or answer.why != "cannot_tell":
+        return answer.score
+    doubtful = answer.record.get("score")
+    return doubtful if isinstance(doubtful, float) and 0 <= doubtful <= 1 else None
+
+
 def _withdrawn(answer: Scored, drift: DriftTest, is_rough_allowed: bool) -> Scored:
     """The answer without a score that its calibration does not stand for here."""
     if not drift.fired or answer.score is None or is_rough_allowed:
         return answer
-    return unscored("drift", drift.message, answer.cost, answer.record)
+    return unscored("drift", f"{drift.message}; {REMEDY}", answer.cost, answer.record)
 
 
 # ---------------------------------------------------------------------------------------------------------- in batches

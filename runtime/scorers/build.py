@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from bylaw.compiler.program import RewardProgram, RewardTerm
 from bylaw.runtime.scorers import catalog
 from bylaw.runtime.scorers._calibrated import examples_of
+from bylaw.runtime.scorers._calibrated import too_few as too_few_of
 from bylaw.runtime.scorers._withdrawal import Grouped
 from bylaw.runtime.scorers.catalog import DEFAULT, Making
 from bylaw.runtime.scorers.interface import ConceptScorer, Question, Scored, ScorerError, Why, unscored
@@ -61,7 +62,8 @@ class Scorers:
 
     `known` are calibrations, `weak` concepts whose scores cannot be trusted to forbid anything, with the reason.
     `texts` (with their conversations) are those that the scores of a concept were calibrated on: for texts unlike them
-    the calibration does not hold. `silent` are concepts of which no score can count, with the reason.
+    the calibration does not hold. `expressing`: those of them that express the concept.
+    `silent` are concepts of which no score can count, with the reason.
     `is_rough_allowed`: as in `Making`; `left_out`: how many labels could not be read.
     """
 
@@ -70,6 +72,7 @@ class Scorers:
     known: Mapping[str, Calibration] = field(default_factory=lambda: MappingProxyType({}))
     weak: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     texts: Mapping[str, tuple[Grouped, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    expressing: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
     silent: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     is_rough_allowed: bool = False
     left_out: int = 0
@@ -112,6 +115,17 @@ def of_hard_rules(program: RewardProgram) -> dict[str, str]:
     return found
 
 
+def rules_of(program: RewardProgram) -> dict[str, tuple[str, ...]]:
+    """The rules that hang on each concept, by the concept's full name, each once."""
+    found: dict[str, dict[str, None]] = {}
+    for term in program.terms:
+        for said in sentences_of(term):
+            for part in walk(said):
+                if isinstance(part, ConceptScore):
+                    found.setdefault(part.concept.name, {})[term.rule] = None
+    return {name: tuple(rules) for name, rules in found.items()}
+
+
 # ------------------------------------------------------------------------------------------------------------- making
 def build(concepts: Mapping[str, Concept], making: Making) -> Scorers:
     """The scorer that each concept names, else `words`; one that needs an option which is not given is silent.
@@ -130,12 +144,15 @@ def build(concepts: Mapping[str, Concept], making: Making) -> Scorers:
 def assembled(concepts: Mapping[str, Concept], made: Mapping[str, ConceptScorer], making: Making) -> Scorers:
     """Scorers that are made already, with what is known of how good they are."""
     calibrations = {name: found for name in made if (found := calibration_of(made[name], name)) is not None}
+    # a judge, which is held against its labels when it is first asked, is one that can say what that costs
+    held_against = [name for name in made if name in calibrations or hasattr(made[name], "estimate")]
     return Scorers(
         concepts=MappingProxyType(dict(concepts)),
         by_concept=MappingProxyType({name: made[name] for name in concepts}),
         known=MappingProxyType(calibrations),
         weak=MappingProxyType(_weak(calibrations)),
-        texts=MappingProxyType({name: texts for name in calibrations if (texts := _texts(concepts[name], making))}),
+        texts=MappingProxyType({name: texts for name in held_against if (texts := _texts(concepts[name], making))}),
+        expressing=MappingProxyType({name: _expressing(concepts[name], making) for name in held_against}),
         silent=MappingProxyType(_silent(concepts, made, calibrations, making)),
         is_rough_allowed=making.is_rough_allowed,
     )
@@ -211,23 +228,19 @@ def _silent(
 def too_few(concept: Concept, making: Making, counts: tuple[int, int] | None = None) -> str | None:
     """Why no set of these examples (those that do, those that do not; None: of the policy and the labels) can ever say
     on which side a text is; None where they are enough."""
-    from bylaw.runtime.concepts.conformal import needed
-
     if counts is None:
         labels = [each.expresses for each in examples_of(concept, making)]
         counts = sum(labels), len(labels) - sum(labels)
-    enough = needed(making.alpha)
-    if min(counts) >= enough:
-        return None
-    do = "1 example that does" if counts[0] == 1 else f"{counts[0]} examples that do"
-    do_not = f"{counts[1]} that {'does' if counts[1] == 1 else 'do'} not"
-    return (
-        f"`{concept.name}` has {do} and {do_not}; {enough} of each are needed before its scores say something: label "
-        "more texts (--labels), or take the scores as they are (--rough)"
-    )
+    return too_few_of(concept.name, counts, making.alpha)
 
 
 def _texts(concept: Concept, making: Making) -> tuple[Grouped, ...]:
     """What the scores of a concept were held against: labelled texts; without any, its examples."""
     labelled = {each.text: each.group for each in making.labels.get(concept.name, ())}
     return tuple(labelled.items()) or tuple((text, "") for text in (*concept.like, *concept.unlike))
+
+
+def _expressing(concept: Concept, making: Making) -> frozenset[str]:
+    """Those of `_texts` that express the concept."""
+    labelled = {each.text: each.expresses for each in making.labels.get(concept.name, ())}
+    return frozenset(text for text, does in labelled.items() if does) if labelled else frozenset(concept.like)

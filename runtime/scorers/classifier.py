@@ -159,7 +159,8 @@ def _log_odds(
         for window, raw in zip(batch, _odds(output.logits, label, network.module.config), strict=True):
             number, place = places[window]
             best = found[number]
-            if best is None or not raw <= best.raw:  # what is not a number shows, and is no score
+            # what is not a number stays, and is no score
+            if best is None or not (math.isnan(best.raw) or raw <= best.raw):
                 found[number] = _Read(raw, place)
     progress(len(texts))
     return found

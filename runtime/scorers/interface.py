@@ -5,12 +5,11 @@ never a guess: neither a violation nor a pass.
 
 The score of a text is the probability that it expresses the concept *where half of all texts do* (even odds). So it
 does not depend on how many examples of either kind an author happened to write, and 0.5 is the threshold. With the
-share π of texts that do, the probability is σ(logit score + logit π): `at_prevalence`.
+share π of texts that do, the probability is σ(logit score + logit π): `probability` in compiler/soft_values.py.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -108,14 +107,3 @@ class ConceptScorer(Protocol):
     def score(self, questions: Sequence[Question], progress: Callable[[int], None] = ...) -> Sequence[Scored]:
         """One answer for each question, in order; `progress` is told how many more are done. Nothing of one text is an
         exception: it is `unscored`. Raises ScorerError where the scorer cannot be used at all."""
-
-
-def at_prevalence(score: float, share: float) -> float:
-    """The probability that a text with this score expresses the concept where the `share` of all texts does (0 to 1).
-
-    Bayes' rule on odds. Raises ValueError for a share outside of 0 to 1.
-    """
-    if not 0 <= share <= 1:
-        raise ValueError(f"a share from 0 to 1, not {share}")
-    both = score * share, (1 - score) * (1 - share)
-    return both[0] / sum(both) if sum(both) else math.nan

@@ -27,7 +27,7 @@ from bylaw.runtime.judges.prompt import Exhibit, templates_digest
 from bylaw.runtime.judges.repeats import Votes, votes
 from bylaw.runtime.judges.rubric import Rubric, concept_rubric
 from bylaw.runtime.judges.verdict import PARSER, Verdict
-from bylaw.runtime.scorers._calibrated import grouped_examples, made_digest, text_digest
+from bylaw.runtime.scorers._calibrated import grouped_examples, made_digest, not_shown, text_digest
 from bylaw.runtime.scorers.catalog import Making
 from bylaw.runtime.scorers.interface import ConceptScorer, Cost, Question, Scored, ScorerError, Why, unscored
 from bylaw.spec.expression import Concept
@@ -83,11 +83,20 @@ class JudgeScorer:
 
     def estimate(self, questions: Sequence[Question]) -> Estimate:
         """What `score` would cost for these questions, labelled texts included; sends nothing."""
+        questions = [question for question in questions if not self._hopeless(question.concept.name)]
         labels, items = self._items(questions)
         return self.judge.estimate([*(item for _, item in labels), *items])
 
     def score(self, questions: Sequence[Question], progress: Callable[[int], None] = lambda _: None) -> list[Scored]:
         """One answer for each question, in order. Raises ScorerError where the judge cannot be used at all."""
+        hopeless = [self._hopeless(question.concept.name) for question in questions]
+        if any(hopeless):  # nothing that the judge could say would count
+            rest = iter(self.score([each for each, why in zip(questions, hopeless, strict=True) if not why], progress))
+            progress(sum(map(bool, hopeless)))
+            for question, why in zip(questions, hopeless, strict=True):
+                if why:
+                    self._standings[question.concept.name] = Standing(None, why, 0)
+            return [unscored("uncalibrated", why) if why else next(rest) for why in hopeless]
         labels, items = self._items(questions)
         told = _Progress(progress, len(questions), self.judge.repeats * (len(labels) + len(items)))
         try:
@@ -114,6 +123,18 @@ class JudgeScorer:
         ]
         items = [(each.rubric, _exhibit(question)) for each, question in zip(asked, questions, strict=True)]
         return labels, items
+
+    @property
+    def requests_left(self) -> int | None:
+        """What the judge's budget allows to send; None: no limit."""
+        meter = getattr(self.judge.asker, "meter", None)
+        if meter is None or meter.budget.requests is None:
+            return None
+        return max(0, int(meter.budget.requests - meter.spent.requests))
+
+    def _hopeless(self, concept: str) -> str:
+        """Why no answer about this concept can count, whatever the judge says of its labels; empty: some may."""
+        return "" if self._is_rough else _too_few(self._of(concept), self._alpha)
 
     def _of(self, concept: str) -> Judged:
         if concept not in self._judged:
@@ -193,11 +214,30 @@ def make(concepts: tuple[Concept, ...], making: Making) -> Mapping[str, ConceptS
 
 def _judged(concept: Concept, others: Sequence[Concept], making: Making) -> Judged:
     rubric = concept_rubric(concept, others)
-    shown = {example.text.strip() for example in rubric.examples}
-    labels = tuple(
-        each for each in grouped_examples((concept,), making)[concept.name] if each.text.strip() not in shown
-    )
+    shown = [example.text for example in rubric.examples]
+    labels = not_shown(grouped_examples((concept,), making)[concept.name], shown)
     return Judged(concept, rubric, labels, made_digest("judge", concept, labels, making, repr(rubric)))
+
+
+def _too_few(judged: Judged, alpha: float) -> str:
+    """Why no verdict can count, however the judge does on its labels; empty where some may."""
+    from bylaw.runtime.concepts.conformal import needed
+
+    name, labels = judged.concept.name, judged.labels
+    does, enough = sum(label.expresses for label in labels), needed(alpha)
+    if min(does, len(labels) - does) >= enough:
+        return ""
+    return (
+        f"the judge was not asked, since it can be held against {does} labelled texts that express `{name}` and "
+        f"{len(labels) - does} that do not; {_remedy(enough)}"
+    )
+
+
+def _remedy(enough: int) -> str:
+    return (
+        f"{enough} of each are needed before its verdicts say something: label more texts (--labels), or take them as "
+        f"they are with --rough"
+    )
 
 
 def _standing(judged: Judged, found: Sequence[Votes], alpha: float) -> Standing:
@@ -219,8 +259,7 @@ def _standing(judged: Judged, found: Sequence[Votes], alpha: float) -> Standing:
         also = f" ({unanswered} more got no verdict)" if unanswered else ""
         lacking = (
             f"the judge was held against {does} labelled texts that express `{name}` and {len(pairs) - does} that do "
-            f"not{also}; {enough} of each are needed before its verdicts say something: label more texts, or take them "
-            f"as they are with --rough"
+            f"not{also}; {_remedy(enough)}"
         )
         return Standing(measured, lacking, unanswered)
     assert measured is not None

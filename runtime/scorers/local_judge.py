@@ -19,7 +19,15 @@ from bylaw.runtime.judges.interface import JudgeError
 from bylaw.runtime.judges.judge import require_other_model
 from bylaw.runtime.judges.prompt import render, templates_digest
 from bylaw.runtime.judges.rubric import Rubric, concept_rubric, spoken_name
-from bylaw.runtime.scorers._calibrated import Standing, answer, grouped_examples, made_digest, standing, text_digest
+from bylaw.runtime.scorers._calibrated import (
+    Standing,
+    answer,
+    grouped_examples,
+    made_digest,
+    not_shown,
+    standing,
+    text_digest,
+)
 from bylaw.runtime.scorers.catalog import Making
 from bylaw.runtime.scorers.interface import ConceptScorer, Cost, Question, Scored, ScorerError, unscored
 from bylaw.spec.expression import Concept
@@ -110,10 +118,12 @@ def _scorer(concept: Concept, others: Sequence[Concept], making: Making, readers
         rubric = concept_rubric(replace(concept, scorer_argument=None), others)
     except JudgeError as error:
         raise ScorerError(f"`{concept.name}`: {error}") from error
-    shown = {example.text.strip() for example in rubric.examples}
-    labels = [each for each in grouped_examples((concept,), making)[concept.name] if each.text.strip() not in shown]
+    shown = [example.text for example in rubric.examples]
+    labels = not_shown(grouped_examples((concept,), making)[concept.name], shown)
     odds = log_odds(reader, rubric, [each.text for each in labels])
-    pairs = [(each, found.raw) for each, found in zip(labels, odds, strict=True) if found.raw is not None]
+    # where it would not answer, its odds calibrate nothing either
+    answered = (pair for pair in zip(labels, odds, strict=True) if pair[1].mass >= LEAST_MASS)
+    pairs = [(each, found.raw) for each, found in answered if found.raw is not None]
     kept = [each for each, _ in pairs]
     raw = [value for _, value in pairs if value is not None]
     held = standing(concept, kept, raw if raw else None, making)
