@@ -35,7 +35,7 @@ def rows(
     lines: Lines, columns: ColumnNames, limits: Limits, shown: str, answered: bool
 ) -> Iterator[tuple[int, Trace | Unreadable]]:
     """Every row as (line that it starts on, trace or why there is none). Raises TranscriptError for a bad header."""
-    with _field_limit(limits.line_bytes):
+    with field_limit(limits.line_bytes):
         reader = csv.reader(_Decoded(lines), strict=True)
         header: _Header | None = None
         while True:
@@ -83,7 +83,7 @@ def _explain(error: csv.Error | Unreadable) -> str:
 
 def _header(fields: Sequence[str], columns: ColumnNames, shown: str, answered: bool) -> _Header:
     names = tuple(name.strip() or f"column_{number}" for number, name in enumerate(fields, 1))
-    if any(not _is_utf8(name) for name in names):
+    if any(not is_utf8(name) for name in names):
         raise TranscriptError(f"the column names of {quote(shown)} are not UTF-8 text")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -107,7 +107,7 @@ def _trace(header: _Header, fields: Sequence[str], fallback_id: str) -> Trace | 
     if len(fields) != len(header.names):
         return Unreadable(f"the row has {len(fields)} fields where there are {len(header.names)} columns")
     for name, field in zip(header.names, fields, strict=True):
-        if not _is_utf8(field):
+        if not is_utf8(field):
             return Unreadable(f"the column {quote(name)} of this row is not UTF-8 text")
     messages = (Message(role, fields[index]) for role, index in header.messages)
     facts: dict[str, FactValue] = {path: fields[index] for path, index in header.facts}
@@ -115,12 +115,13 @@ def _trace(header: _Header, fields: Sequence[str], fallback_id: str) -> Trace | 
     return Trace(tuple(m for m in messages if m.content or m.role != "system"), facts, identifier or fallback_id)
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written as UTF-8: it has no halves of surrogate pairs."""
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 @contextmanager
-def _field_limit(size: int) -> Iterator[None]:
+def field_limit(size: int) -> Iterator[None]:
     """The csv module keeps its limit for the whole process, so it is put back."""
     previous = csv.field_size_limit(size)
     try:

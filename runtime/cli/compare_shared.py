@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bylaw.runtime.cli.shared import UNUSABLE, fail
+from bylaw.runtime.cli.shared import UNUSABLE, fail, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,26 +61,13 @@ def require_picture(path: str | None) -> None:
 
 def write_picture(path: str | None, name: str, figure: Callable[[], Figure]) -> None:
     """Draws a plot and writes it whole or not at all; nothing where none was asked for."""
-    import os
-    from contextlib import suppress
     from pathlib import Path
 
     if path is None:
         return
     from bylaw.runtime.report.compare_plots import picture
 
-    place = Path(path)
-    beside = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-    content = picture(figure(), name, place.suffix.lower())
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, place)
-    except OSError as error:
-        fail(f"`{path}` cannot be written: {(error.strerror or str(error)).lower()}", UNUSABLE)
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-    click.echo(f"wrote {path}", err=True)
+    write_whole(path, picture(figure(), name, Path(path).suffix.lower()))
 
 
 def print_answer(sections: tuple[Section, ...], data: dict[str, Any], output: str) -> None:

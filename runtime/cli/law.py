@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bylaw.runtime.cli.shared import LEFT_OUT, POLICY_ERROR, UNUSABLE, fail
+from bylaw.runtime.cli.shared import LEFT_OUT, POLICY_ERROR, UNUSABLE, fail, write_whole
 
 if TYPE_CHECKING:
     from bylaw.runtime.report.price_page import Section
@@ -125,7 +125,7 @@ def paper_cases(
 
         from bylaw.runtime.report.law_plots import picture
 
-        _write(plot, picture(tables, Path(plot).suffix.lower()))
+        write_whole(plot, picture(tables, Path(plot).suffix.lower()))
     _print(case_sections(tables), case_json(tables), output)
 
 
@@ -260,22 +260,3 @@ def _require_picture(path: str) -> None:
         raise click.UsageError(f"--plot writes {' and '.join(SUFFIXES)} files, and `{path}` is neither")
     if not place.parent.is_dir():
         fail(f"`{path}` cannot be written: there is no folder `{place.parent}`", UNUSABLE)
-
-
-def _write(path: str, content: bytes) -> None:
-    """Writes the file whole or not at all."""
-    import os
-    from contextlib import suppress
-    from pathlib import Path
-
-    place = Path(path)
-    beside = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, place)
-    except OSError as error:
-        fail(f"`{path}` cannot be written: {(error.strerror or str(error)).lower()}", UNUSABLE)
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-    click.echo(f"wrote {path}", err=True)

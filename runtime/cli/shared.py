@@ -45,6 +45,25 @@ def fail(message: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
+def write_whole(path: str, content: bytes) -> None:
+    """Writes a file whole or not at all, and says so; otherwise one message and exit code 2."""
+    import os
+    from contextlib import suppress
+    from pathlib import Path
+
+    place = Path(path)
+    beside = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_bytes(content)
+        os.replace(beside, place)
+    except OSError as error:
+        fail(f"`{path}` cannot be written: {(error.strerror or str(error)).lower()}", UNUSABLE)
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+    click.echo(f"wrote {path}", err=True)
+
+
 @contextmanager
 def report_directory_or_exit(out: str) -> Iterator[None]:
     """`report_directory`, whose error is one message and exit code 2."""

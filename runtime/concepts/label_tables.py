@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bylaw.runtime.audit.inputs import Limits, Lines, TranscriptError, Unreadable, quote, quote_all, suggestion
+from bylaw.runtime.audit.tables import field_limit, is_utf8
 
 TRUE, FALSE = frozenset({"true", "yes", "1", "y", "t"}), frozenset({"false", "no", "0", "n", "f"})
 ACCEPTED = "write true, false, 1 or 0 (in a CSV table also yes or no)"
@@ -30,7 +30,7 @@ def label_rows(lines: Lines, limits: Limits, shown: str) -> Iterator[tuple[int, 
 
     Raises TranscriptError for names of columns that cannot be used.
     """
-    with _field_limit(limits.line_bytes):
+    with field_limit(limits.line_bytes):
         reader = csv.reader(_Decoded(lines), strict=True)
         names: tuple[str, ...] = ()
         while True:
@@ -65,7 +65,7 @@ class _Decoded(Iterator[str]):
 
 def _names(fields: Sequence[str], shown: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in fields)
-    if any(not _is_utf8(name) for name in names):
+    if any(not is_utf8(name) for name in names):
         raise TranscriptError(f"the column names of {quote(shown)} are not UTF-8 text")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -82,7 +82,7 @@ def _row(names: Sequence[str], fields: Sequence[str]) -> LabelRow | str:
     if len(fields) != len(names):
         return f"the row has {len(fields)} fields where there are {len(names)} columns"
     for name, cell in zip(names, fields, strict=True):
-        if not _is_utf8(cell):
+        if not is_utf8(cell):
             return f"the column {quote(name)} of this row is not UTF-8 text"
     cells = dict(zip(names, fields, strict=True))
     text = next(cells.pop(name) for name in TEXTS if name in cells)
@@ -104,17 +104,3 @@ def _explain(error: csv.Error | Unreadable) -> str:
     if "field larger than" in text:
         return "a field of this row is too long, or its quotes are never closed"
     return text if isinstance(error, Unreadable) else f"the row is not CSV: {text}"
-
-
-def _is_utf8(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-@contextmanager
-def _field_limit(size: int) -> Iterator[None]:
-    """The csv module keeps its limit for the whole process, so it is put back."""
-    previous = csv.field_size_limit(size)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(previous)

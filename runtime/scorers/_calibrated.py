@@ -34,6 +34,25 @@ class Standing:
     held_out: HeldOut | None = None
 
 
+class HasStanding:
+    """A scorer of one concept whose numbers are calibrated on labelled texts."""
+
+    __slots__ = ()
+    standing: Standing
+
+    @property
+    def calibrations(self) -> Mapping[str, Calibration]:
+        """What its numbers of the labelled texts say, by concept."""
+        found = self.standing.calibration
+        return {} if found is None else {self.standing.concept: found}
+
+    @property
+    def held_out(self) -> Mapping[str, HeldOut]:
+        """The labelled texts with the numbers that it was calibrated from, by concept."""
+        found = self.standing.held_out
+        return {} if found is None else {self.standing.concept: found}
+
+
 def examples_of(concept: Concept, making: Making) -> tuple[LabelledText, ...]:
     """Its examples in the policy and its labels, each text (with what it answers) once."""
     kept: dict[tuple[str, str], LabelledText] = {}

@@ -16,9 +16,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bylaw.runtime.concepts.examples import HeldOut
 from bylaw.runtime.concepts.labels import LabelledText
-from bylaw.runtime.scorers._calibrated import Standing, answer, grouped_examples, made_digest, standing, text_digest
+from bylaw.runtime.scorers._calibrated import (
+    HasStanding,
+    Standing,
+    answer,
+    grouped_examples,
+    made_digest,
+    standing,
+    text_digest,
+)
 from bylaw.runtime.scorers._transformer import MOST_WINDOWS, Network, Reference, TooLong, load
 from bylaw.runtime.scorers.catalog import Making
 from bylaw.runtime.scorers.interface import ConceptScorer, Cost, Question, Scored, ScorerError, unscored
@@ -36,7 +43,7 @@ class _Read:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ClassifierScorer:
+class ClassifierScorer(HasStanding):
     """One label of a classifier for one concept."""
 
     name: str
@@ -45,18 +52,6 @@ class ClassifierScorer:
     label: int
     standing: Standing
     reads: Literal["text", "conversation"] = "text"
-
-    @property
-    def calibrations(self) -> Mapping[str, Any]:
-        """What its numbers of the labelled texts say, by concept."""
-        found = self.standing.calibration
-        return {} if found is None else {self.standing.concept: found}
-
-    @property
-    def held_out(self) -> Mapping[str, HeldOut]:
-        """The labelled texts with the numbers that it was calibrated from, by concept."""
-        found = self.standing.held_out
-        return {} if found is None else {self.standing.concept: found}
 
     def score(self, questions: Sequence[Question], progress: Callable[[int], None] = lambda _: None) -> list[Scored]:
         """One answer for each question, in order."""

@@ -13,13 +13,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from bylaw.runtime.concepts.examples import HeldOut
 from bylaw.runtime.concepts.labels import LabelledText
-from bylaw.runtime.scorers._calibrated import Standing, answer, grouped_examples, made_digest, standing, text_digest
+from bylaw.runtime.scorers._calibrated import (
+    HasStanding,
+    Standing,
+    answer,
+    grouped_examples,
+    made_digest,
+    standing,
+    text_digest,
+)
 from bylaw.runtime.scorers._heads import FloatArray, Head, fit_head, out_of_fold
 from bylaw.runtime.scorers._transformer import MOST_WINDOWS, Network, Reference, TooLong, load
 from bylaw.runtime.scorers.catalog import Making
@@ -31,7 +38,7 @@ ARGUMENT = "a directory with an encoder of texts, or a hub id, `#sha256=...` aft
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EmbeddingScorer:
+class EmbeddingScorer(HasStanding):
     """A head on one network for one concept; `head` None: there are no examples of one class."""
 
     name: str
@@ -40,18 +47,6 @@ class EmbeddingScorer:
     head: Head | None
     standing: Standing
     reads: Literal["text", "conversation"] = "text"
-
-    @property
-    def calibrations(self) -> Mapping[str, Any]:
-        """What its raw scores of the labelled texts (out of fold) say, by concept."""
-        found = self.standing.calibration
-        return {} if found is None else {self.standing.concept: found}
-
-    @property
-    def held_out(self) -> Mapping[str, HeldOut]:
-        """The labelled texts with the numbers that it was calibrated from, by concept."""
-        found = self.standing.held_out
-        return {} if found is None else {self.standing.concept: found}
 
     def score(self, questions: Sequence[Question], progress: Callable[[int], None] = lambda _: None) -> list[Scored]:
         """One answer for each question, in order."""

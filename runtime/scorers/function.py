@@ -22,9 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bylaw.runtime.concepts.examples import HeldOut
 from bylaw.runtime.concepts.labels import LabelledText
-from bylaw.runtime.scorers._calibrated import Standing, answer, grouped_examples, made_digest, standing, text_digest
+from bylaw.runtime.scorers._calibrated import (
+    HasStanding,
+    Standing,
+    answer,
+    grouped_examples,
+    made_digest,
+    standing,
+    text_digest,
+)
 from bylaw.runtime.scorers.catalog import Making
 from bylaw.runtime.scorers.interface import ConceptScorer, Cost, Question, Scored, ScorerError, unscored
 from bylaw.spec.errors import visible
@@ -39,7 +46,7 @@ _SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FunctionScorer:
+class FunctionScorer(HasStanding):
     """One function for one concept."""
 
     name: str
@@ -48,18 +55,6 @@ class FunctionScorer:
     called: str
     function: Callable[..., Any]
     standing: Standing
-
-    @property
-    def calibrations(self) -> Mapping[str, Any]:
-        """What its numbers of the labelled texts say, by concept."""
-        found = self.standing.calibration
-        return {} if found is None else {self.standing.concept: found}
-
-    @property
-    def held_out(self) -> Mapping[str, HeldOut]:
-        """The labelled texts with the numbers that it was calibrated from, by concept."""
-        found = self.standing.held_out
-        return {} if found is None else {self.standing.concept: found}
 
     def score(self, questions: Sequence[Question], progress: Callable[[int], None] = lambda _: None) -> list[Scored]:
         """One answer for each question, in order."""
