@@ -11,7 +11,12 @@ import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from bylaw.runtime.correction_record import CorrectedRate
+from bylaw.runtime.interval import Interval as Interval  # it is part of every record, so that this module has it too
+from bylaw.runtime.power_record import PlantedPower
 from bylaw.runtime.scoring_record import ConceptScoring
+from bylaw.runtime.statistics_record import Against, LabellerAgreement, RuleTests, ScoreRecord
+from bylaw.runtime.stopping_record import StoppingRecord
 
 RECORD_SCHEMA_VERSION = 1
 _Record = TypeVar("_Record")
@@ -19,14 +24,6 @@ _Record = TypeVar("_Record")
 
 class RecordError(Exception):
     """A record that cannot be read; text fit for users."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A two-sided 95 % interval unless said otherwise."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,9 @@ class TermAudit:
     `rate` is the share of applicable, scored transcripts in which the clause was violated (for a budget: in which the
     event happened), with its interval; None for quantities (`prefer`, `limit average`), which have `mean` and
     `mean_interval` instead, and where nothing was applicable. `worst` and `best` are the rates if every unscored
-    transcript were a violation, or none were.
+    transcript were a violation, or none were, and `interval_of_all`, where some are unscored, holds the rate of all
+    transcripts whatever those are. `is_scored_enough` is False where a larger share of those that it may apply to is
+    unscored than the audit allows.
     `within` is whether the budget is met: True, False, or None where it cannot be told or there is no budget.
     `applicable` counts the transcripts that were scored and to which the clause applies: together with `unscored` and
     `not_applicable` that is all of them. `weight` is that of the clause in nats, where it has one.
@@ -97,6 +96,8 @@ class TermAudit:
     each_prompt: bool = False
     price: float | None = None
     worst_prompt: PromptRate | None = None
+    interval_of_all: Interval | None = None
+    is_scored_enough: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ class Agreement:
     rule_rate: float
     majority_baseline: float
     unlabelled: int = 0
+    kappa_interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,13 @@ class AuditRecord:
     """One audit. `clusters` is the number of prompts where the intervals allow for several answers to one prompt, None
     where every transcript stands for itself. With `complete` False it was interrupted after `transcripts`.
     `independent` is how many independent answers the answers are worth, where they were resampled; None: all.
-    `scoring` says of each concept that was asked about who scored it, and how well.
+    `scoring` says of each concept that was asked about who scored it, and how well. With `stopping` it read only as
+    many prompts as it took to decide the limits: `within` is that decision then, and intervals of a fixed size do not
+    hold. `power` says how surely it finds planted violations, `corrections` what rates
+    are once people's labels have corrected the verdicts.
+    `tests` are those of all rules together, `score` is the whole policy's with declared weights, `against` compares
+    with other transcripts, and `labellers` says how far people agree who labelled the same answers. Of the answers to
+    any rule a share of `most_unscored` may be unscored at a gate.
     """
 
     policy: str
@@ -156,6 +164,14 @@ class AuditRecord:
     clusters: int | None = None
     independent: float | None = None
     scoring: tuple[ConceptScoring, ...] = ()
+    stopping: StoppingRecord | None = None
+    power: tuple[PlantedPower, ...] = ()
+    corrections: tuple[CorrectedRate, ...] = ()
+    tests: RuleTests | None = None
+    score: ScoreRecord | None = None
+    against: Against | None = None
+    labellers: tuple[LabellerAgreement, ...] = ()
+    most_unscored: float = 0.02
 
 
 @dataclass(frozen=True, slots=True)

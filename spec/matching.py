@@ -114,7 +114,10 @@ def refusal(matcher: Matcher) -> str | None:
 
 def folded(text: str) -> str:
     """The text with one representative for each character's case variants; as long as the text itself."""
-    return text.lower() if text.isascii() else "".join(map(_representative, text))
+    others = () if text.isascii() else tuple(char for char in set(text) if char > "\x7f")
+    if all(char == _representative(char) == char.lower() for char in others):
+        return text.lower()  # many times faster, and quotes and dashes stay as they are
+    return "".join(map(_representative, text))
 
 
 @lru_cache(maxsize=16)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bylaw.compiler.evaluate import Verdict
 from bylaw.compiler.program import RewardProgram, RewardTerm
-from bylaw.runtime.audit import audit as audit_module
+from bylaw.runtime.audit import tally
 from bylaw.runtime.audit.agreement import LabelError, agreement
 from bylaw.runtime.audit.audit import audit, clause_text
 from bylaw.runtime.audit.statistics import exact_upper, wilson
@@ -123,18 +123,18 @@ def test_a_conversation_without_an_answer_is_unscored():
 
 
 def test_a_failure_while_scoring_is_never_a_pass(monkeypatch):
-    evaluate = audit_module.evaluate_term
+    evaluate = tally.evaluate_term
 
     def failing(term, trace):
         if trace.response == "boom":
             raise RecursionError("too deep")
         return evaluate(term, trace)
 
-    monkeypatch.setattr(audit_module, "evaluate_term", failing)
+    monkeypatch.setattr(tally, "evaluate_term", failing)
     found = _audit(HARD, _traces("good", "boom"))
     assert (found.applicable, found.unscored) == (1, 1)
     assert found.reasons == (("scoring failed: RecursionError: too deep", 1),)
-    assert audit_module.score(HARD, _traces("boom")[0]).is_hard
+    assert tally.score(HARD, _traces("boom")[0]).is_hard
 
 
 def test_a_predicate_that_does_not_exist_is_never_a_pass():
@@ -318,4 +318,4 @@ def test_a_pattern_for_refusals_agrees_with_the_people_who_read_xstest():
     found = agreement(refuses, traces, "final_label", ["2_full_refusal", "3_partial_refusal"])
     assert found.human_rate == pytest.approx(0.489, abs=0.001)
     assert found.agreement_interval.low > found.majority_baseline
-    assert audit_module.score(refuses, traces[0]).verdict is Verdict.SATISFIED
+    assert tally.score(refuses, traces[0]).verdict is Verdict.SATISFIED

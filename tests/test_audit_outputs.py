@@ -40,6 +40,7 @@ from bylaw.runtime.report.audit_outcome import by_concern, outcome_of, state
 from bylaw.runtime.report.audit_page import AnswerCollector, audit_page
 from bylaw.runtime.report.audit_sarif import audit_sarif
 from bylaw.runtime.report.audit_verdicts import OtherTranscripts, judged
+from bylaw.runtime.report.gate import too_unscored
 from bylaw.spec.trace import Message, Trace
 
 
@@ -151,7 +152,7 @@ def test_the_verdict_is_that_of_the_gate(record: AuditRecord) -> None:
         outcome = outcome_of(of)
         seen.add(outcome.result)
         concerns = {state(each) for each in of.terms if each is not soft}
-        assert passes_gate(of) == (not concerns & {"broken", "unknown"})
+        assert passes_gate(of) == (not concerns & {"broken", "unknown"} and not too_unscored(of))
         if not passes_gate(of):
             assert outcome.result == ("failed" if "broken" in concerns else "cannot be told")
         else:

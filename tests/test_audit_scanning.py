@@ -1,8 +1,10 @@
 """All patterns of a program in one pass: the verdicts are those of the reference evaluator, whatever is asked."""
 
 import random
+import sys
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from random_policies import everywhere
 
@@ -10,7 +12,8 @@ from bylaw.compiler.evaluate import Verdict, evaluate_term
 from bylaw.compiler.pipeline import compile_source
 from bylaw.compiler.program import RewardTerm
 from bylaw.runtime.audit import audit as audits
-from bylaw.runtime.audit import pattern_sets, scanning
+from bylaw.runtime.audit import pattern_sets, scanning, tally
+from bylaw.runtime.audit.columns import VERDICTS, value_of
 from bylaw.runtime.audit.scanning import Scanner
 from bylaw.spec.source import Source
 from bylaw.spec.trace import Message, Trace
@@ -32,18 +35,30 @@ def expected(terms: tuple[RewardTerm, ...], trace: Trace) -> tuple[Verdict, ...]
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_random_policies_have_the_verdicts_of_the_evaluator(seed: int) -> None:
+def test_random_policies_have_the_verdicts_of_the_evaluator(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one and all at once, with one engine and the other."""
+    if seed % 3:
+        without_hyperscan(monkeypatch)
     writer = everywhere(f"scan {seed}")
     terms = writer.program(6).terms
     scanner = Scanner(terms)
+    traces = []
     for _ in range(8):
         trace = writer.trace(with_facts=False)
         if writer.random.random() < 0.9:
             trace = trace.answered(writer.text() * writer.random.choice((1, 1, 5)))
-        assert scanner.verdicts(trace) == expected(terms, trace)
-        assert scanner.scores(trace) == tuple(evaluate_term(term, trace) for term in terms)
+        traces.append(trace)
         text = writer.text()
         assert scanner.verdicts_of_text(text) == expected(terms, answer(text))
+    scanned = scanner.batch(traces)
+    truths = [tuple(evaluate_term(term, trace) for term in terms) for trace in traces]
+    for number, truth in enumerate(truths):
+        assert [VERDICTS[code] for code in scanned.codes[number]] == [score.verdict for score in truth]
+        assert scanned.scores(number) == truth
+        assert scanner.scores(traces[number]) == truth
+    for index in range(len(terms)):
+        values = [value_of(truth[index]) for truth in truths]
+        np.testing.assert_array_equal(scanned.values(index), values)
 
 
 RULES = """
@@ -112,21 +127,30 @@ class Starved:
         return []
 
 
-def test_an_engine_without_memory_passes_nothing() -> None:
+def test_an_engine_without_memory_passes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_hyperscan(monkeypatch)
+    monkeypatch.setattr(pattern_sets, "_set_of", lambda patterns, taken: (taken.update(patterns), (Starved(), ()))[1])
     scanner = Scanner(terms_of('rule a at user { must not contain "x" }'))
-    scanner._sets = ((Starved(),),)
     assert scanner.verdicts_of_text("an x") == (VIOLATED,)
     assert scanner.looks == 1
 
 
 def test_many_patterns_are_several_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_hyperscan(monkeypatch)
     monkeypatch.setattr(pattern_sets, "_MOST_PATTERNS", 7)
     terms = terms_of("\n".join(f'rule r{n} at user {{ must not contain "({n})" }}' for n in range(50)))
     scanner = Scanner(terms)
-    assert len(scanner._sets[0]) == 8
+    (search,) = scanner._searches[0][1].searches
+    assert isinstance(search, pattern_sets.Re2Sets)
+    assert len(search.sets) == 8
     generator = random.Random(1)
     for text in _texts(generator):
         assert scanner.verdicts_of_text(text) == expected(terms, answer(text))
+
+
+def without_hyperscan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where it is not installed."""
+    monkeypatch.setitem(sys.modules, "hyperscan", None)
 
 
 def _texts(generator: random.Random) -> Iterator[str]:
@@ -140,7 +164,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     scanner = Scanner(terms)
     for n in range(12):
         assert [place for place, v in enumerate(scanner.verdicts_of_text(f"({n})")) if v is VIOLATED] == [n]
-        assert len(scanner._remembered) <= 4
+        assert len(scanner._following._known) <= 6
 
 
 def test_a_large_audit_scans_and_a_small_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +173,7 @@ def test_a_large_audit_scans_and_a_small_one_does_not(monkeypatch: pytest.Monkey
     traces = [answer(said, prompt) for said, prompt, _ in SAID] * 3
     records = []
     for least in (10**9, 1):
-        monkeypatch.setattr(audits, "_SCANNED_FROM", least)
+        monkeypatch.setattr(tally, "_SCANNED_FROM", least)
         records.append(audits.audit(compiled.require(), traces, source="t.jsonl", policy=compiled.source))
     assert records[0] == records[1]
     assert sum(term.violated for term in records[1].terms) > 0

@@ -13,6 +13,7 @@ from scipy import stats
 
 from bylaw.runtime.audit import sequential, statistics
 from bylaw.runtime.audit.sequential import Sprt, StoppingRule
+from bylaw.runtime.audit.stopping_time import share_outcomes
 from bylaw.runtime.record import Interval
 
 TENTHS = ([0.0] * 9 + [1.0]) * 20
@@ -127,7 +128,7 @@ def test_the_betting_interval_holds_the_means_whose_capital_is_small(values, con
 @settings(max_examples=30)
 @given(st.lists(st.floats(0, 1), max_size=40), st.sampled_from([0.02, 0.4, 0.9]))
 def test_bets_one_at_a_time_are_those_of_all_values(values, tested):
-    ahead = sequential._Betting(0.95, tested)
+    ahead = sequential.Betting(0.95, tested)
     for place, value in enumerate(values, 1):
         expected = sequential.log_capitals(values[:place], sequential.bets(values[:place]), tested)
         assert ahead.bet(value) == pytest.approx(expected, abs=1e-12)
@@ -275,3 +276,12 @@ def test_values_that_are_all_equal_keep_an_interval():
         assert found.low <= value <= found.high
         assert found.high - found.low > 0.05
     assert pair(sequential.score_interval([])) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("limit", "rate"), [(0.1, 0.02), (0.3, 0.3), (0.5, 0.9), (0.2, 0.0), (0.2, 1.0)])
+@pytest.mark.parametrize("confidence", [0.85, 0.95, 0.99])
+def test_the_fast_dynamic_program_is_the_plain_one(limit, rate, confidence):
+    plain = sequential.outcomes(sequential.gate(limit, confidence), rate, 150)
+    fast = share_outcomes(limit, rate, 150, confidence)
+    for name in ("passes", "fails", "undecided", "samples"):
+        assert getattr(fast, name) == pytest.approx(getattr(plain, name), abs=1e-11)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
+import os
 import random
 import struct
+import subprocess
 import sys
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from bylaw.compiler.evaluate import TermScore
 from bylaw.compiler.pipeline import compile_file, compile_source
+from bylaw.compiler.program import RewardProgram
 from bylaw.runtime.audit.audit import audit, score
 from bylaw.runtime.audit.inspect_export import ExportError, write_inspect_log
 from bylaw.runtime.audit.prompts import prompts_of
 from bylaw.runtime.audit.transcripts import Limits, TranscriptError, read_prompts, read_transcripts
+from bylaw.runtime.cli import main
 from bylaw.spec.source import Source
 from bylaw.spec.trace import Message, Trace
 
@@ -382,8 +390,11 @@ def written(folder: Path, name: str, traces: tuple[Trace, ...] = TRACES) -> Path
     compiled = compile_source(POLICY)
     program = compiled.require()
     record = audit(program, traces, source="answers.jsonl", policy=compiled.source)
-    scores = [[score(term, trace) for term in program.terms] for trace in traces]
-    return write_inspect_log(record, traces, scores, folder / name, created=NOW)
+    return write_inspect_log(record, traces, scored(program, traces), folder / name, created=NOW)
+
+
+def scored(program: RewardProgram, traces: Iterable[Trace]) -> Iterator[tuple[Trace, list[TermScore]]]:
+    return ((trace, [score(term, trace) for term in program.terms]) for trace in traces)
 
 
 @pytest.mark.parametrize("name", ["log.eval", "log.json"])
@@ -492,8 +503,9 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path):
         written(tmp_path / "missing", "log.eval")
     compiled = compile_source(POLICY)
     record = audit(compiled.require(), TRACES, source="x", policy=compiled.source)
-    with pytest.raises(ValueError, match="0 rows of scores do not fit 5 traces"):
-        write_inspect_log(record, TRACES, [], tmp_path / "log.eval", created=NOW)
+    for wrong in ([], list(scored(compiled.require(), TRACES))[:-1], [(trace, []) for trace in TRACES]):
+        with pytest.raises(ValueError, match=r"zip\(\) argument 2 is shorter"):
+            write_inspect_log(record, TRACES, wrong, tmp_path / "log.eval", created=NOW)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -503,8 +515,95 @@ def test_the_agents_of_the_example_survive_the_way_there_and_back(tmp_path):
     program = compiled.require()
     traces = read_transcripts(example / "transcripts.jsonl").traces
     record = audit(program, traces, source="transcripts.jsonl", policy=compiled.source)
-    scores = [[score(term, trace) for term in program.terms] for trace in traces]
-    back = read_transcripts(write_inspect_log(record, traces, scores, tmp_path / "log.eval", created=NOW)).traces
+    place = write_inspect_log(record, traces, scored(program, traces), tmp_path / "log.eval", created=NOW)
+    back = read_transcripts(place).traces
     assert [trace.messages for trace in back] == [trace.messages for trace in traces]
     again = audit(program, back, source="transcripts.jsonl", policy=compiled.source)
     assert again == record
+
+
+# --------------------------------------------------------------------------------------------- `bylaw audit --report`
+READER = """
+import json, sys
+from inspect_ai.log import read_eval_log, read_eval_log_sample_summaries
+
+log = read_eval_log(sys.argv[1])
+print(json.dumps({
+    "status": log.status, "task": log.eval.task, "model": log.eval.model,
+    "texts": [sample.messages[-1].text for sample in log.samples],
+    "values": [{name: str(score.value) for name, score in sample.scores.items()} for sample in log.samples],
+    "rates": {score.name: {name: each.value for name, each in score.metrics.items()} for score in log.results.scores},
+    "summaries": len(read_eval_log_sample_summaries(sys.argv[1])),
+}))
+"""
+
+
+DESK = """policy hut.desk version "1.0.0" edition 1
+rule clean at user { must not contain "bad" }
+rule guests at user { when meta.guest must contain "please" }
+"""
+DESK_ANSWERS = [
+    {"prompt": f"Is it {n}?", "response": "bad \x1b[0m news" if n % 3 else "good", "model": "hut-1"} for n in range(7)
+]
+
+
+def reported(folder: Path, name: str) -> Result:
+    """`bylaw audit --report inspect`, into this folder below."""
+    rules, answers = folder / "rules.bylaw", folder / "answers.jsonl"
+    rules.write_text(DESK)
+    answers.write_text("".join(json.dumps(each) + "\n" for each in DESK_ANSWERS))
+    return CliRunner().invoke(
+        main, ["audit", str(rules), str(answers), "--report", "inspect", "--out", f"{folder / name}"]
+    )
+
+
+def test_equal_audits_are_equal_logs_and_a_time_is_said_from_outside(tmp_path, monkeypatch):
+    found = []
+    for name, moment in (("a", ""), ("b", ""), ("c", "1800000000")):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", moment)
+        assert reported(tmp_path, name).exit_code == 0
+        assert sorted(each.name for each in (tmp_path / name).iterdir()) == ["audit.eval", "summary.json"]
+        found.append((tmp_path / name / "audit.eval").read_bytes())
+    assert found[0] == found[1] != found[2]
+    back = read_transcripts(tmp_path / "a" / "audit.eval").traces
+    assert [trace.response for trace in back] == [each["response"] for each in DESK_ANSWERS]
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    done = reported(tmp_path, "none")
+    assert (done.exit_code, "write seconds since 1970" in " ".join(done.stderr.split())) == (2, True)
+    assert list(tmp_path.glob("none/*")) == []
+
+
+INSPECT = os.environ.get("INSPECT_PYTHON") or (sys.executable if importlib.util.find_spec("inspect_ai") else None)
+"""A Python with Inspect's own library, where there is one."""
+
+
+@pytest.mark.skipif(INSPECT is None, reason="inspect_ai is not installed (INSPECT_PYTHON names a Python that has it)")
+def test_a_report_for_inspect_is_opened_by_its_library(tmp_path):
+    assert INSPECT is not None
+    reported(tmp_path, "a")
+    place = str(tmp_path / "a" / "audit.eval")
+    done = subprocess.run([INSPECT, "-c", READER, place], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    assert (data["status"], data["task"], data["model"], data["summaries"]) == ("success", "hut.desk", "hut-1", 7)
+    assert data["texts"] == [each["response"] for each in DESK_ANSWERS]
+    assert (data["rates"]["clean"]["violation_rate"], data["rates"]["guests"]) == (pytest.approx(4 / 7), {})
+    assert [each["clean"] for each in data["values"]] == ["I" if n % 3 else "C" for n in range(7)]
+
+
+def test_a_log_is_written_from_transcripts_that_are_read_again_one_by_one(tmp_path):
+    """No list of the texts is needed: they may be in a file that is gone through for each pass."""
+
+    class Again:
+        passes = 0
+
+        def __iter__(self) -> Iterator[Trace]:
+            self.passes += 1
+            return iter(TRACES)
+
+    again, compiled = Again(), compile_source(POLICY)
+    program = compiled.require()
+    record = audit(program, TRACES, source="answers.jsonl", policy=compiled.source)
+    place = write_inspect_log(record, again, scored(program, again), tmp_path / "a.eval", created=NOW)  # type: ignore[arg-type]
+    assert again.passes == 2
+    assert place.read_bytes() == written(tmp_path, "b.eval").read_bytes()

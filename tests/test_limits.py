@@ -27,8 +27,9 @@ from bylaw.compiler.residual import residual
 from bylaw.compiler.residual.conditions import Given
 from bylaw.compiler.specialise import CannotSpecialise, specialise
 from bylaw.compiler.verify import ProgramInvalid, verify
-from bylaw.runtime.audit.audit import _judge, audit
+from bylaw.runtime.audit.audit import audit
 from bylaw.runtime.audit.prompts import by_prompt, met_for_each, prompts_of
+from bylaw.runtime.audit.summary import _judge
 from bylaw.runtime.cli import main
 from bylaw.runtime.record import TermAudit
 from bylaw.runtime.report import figures

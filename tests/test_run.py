@@ -205,7 +205,7 @@ def test_an_interrupt_inside_an_audit_ends_the_run(model: Tiny, monkeypatch: pyt
             raise KeyboardInterrupt
         return evaluate_term(term, trace)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("bylaw.runtime.audit.audit.evaluate_term", interrupting)
+    monkeypatch.setattr("bylaw.runtime.audit.tally.evaluate_term", interrupting)
     found = run_policy(compiled(POLICY), prompts(), "prompts", model, SETTINGS, Quiet())
     assert found.base is not None
     assert 0 < found.base.transcripts < 480

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from bylaw.runtime.audit import statistics
+from bylaw.runtime.audit import clustered, statistics
+from bylaw.runtime.audit.counts import ClusterCounts
 from bylaw.runtime.record import Interval
 
 CLUSTERED = ([1.0, 1, 1, 0, 0, 0, 1, 0, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3])
@@ -58,28 +59,29 @@ def test_t_quantiles_agree_with_scipy(probability, degrees):
 
 def test_clustered_mean_of_the_worked_example():
     values, clusters = CLUSTERED
-    naive, clustered = statistics.estimate(values), statistics.estimate(values, clusters)
+    naive, together = statistics.estimate(values), statistics.estimate(values, clusters)
     assert (naive.mean, naive.standard_error) == pytest.approx((0.583333, 0.148647), abs=5e-7)
-    assert (clustered.mean, clustered.standard_error) == pytest.approx((0.583333, 0.209718), abs=5e-7)
+    assert (together.mean, together.standard_error) == pytest.approx((0.583333, 0.209718), abs=5e-7)
     assert _pair(statistics.mean_interval(values, clusters)) == pytest.approx((-0.084082, 1.250748), abs=5e-7)
 
 
 def test_a_rate_of_few_clusters_stays_between_zero_and_one_and_is_wider_than_the_naive_one():
     values, clusters = CLUSTERED
     outcomes = [bool(v) for v in values]
-    clustered, naive = statistics.clustered_rate(outcomes, clusters), statistics.clustered_rate(outcomes)
-    assert 0 <= clustered.low < naive.low < naive.high < clustered.high <= 1
+    together, naive = clustered.rate_interval(outcomes, clusters), clustered.rate_interval(outcomes)
+    assert 0 <= together.low < naive.low < naive.high < together.high <= 1
 
 
 def test_answers_without_any_violation_count_as_many_as_there_are_prompts():
     # nothing tells how alike the answers to one prompt are, so twenty prompts are worth twenty answers
     outcomes, clusters = [False] * 100, [i // 5 for i in range(100)]
-    assert statistics.rate_bound(outcomes, True, 0.95, clusters) == pytest.approx(0.139108, abs=5e-7)
-    assert statistics.clustered_rate(outcomes, clusters).high > statistics.wilson(0, 20).high
+    counts = ClusterCounts.of_outcomes(outcomes, clusters)
+    assert clustered.bound_of(counts, True, 0.95) == pytest.approx(0.139108, abs=5e-7)
+    assert clustered.rate_interval(outcomes, clusters).high > statistics.wilson(0, 20).high
 
 
 def test_one_cluster_tells_nothing_about_the_spread():
-    assert statistics.clustered_rate([True, False], ["a", "a"]) == Interval(0.0, 1.0)
+    assert clustered.rate_interval([True, False], ["a", "a"]) == Interval(0.0, 1.0)
     assert statistics.mean_interval([1.0, 2.0], ["a", "a"]) is None
     assert statistics.mean_bound([1.0], True) is None
 
@@ -92,15 +94,16 @@ def test_mean_bound_is_the_one_sided_t_bound():
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 8)), min_size=1, max_size=60), st.booleans())
-def test_a_rate_lies_in_its_interval_and_inside_its_bounds(samples, clustered):
+def test_a_rate_lies_in_its_interval_and_inside_its_bounds(samples, is_clustered):
     outcomes = [outcome for outcome, _ in samples]
-    clusters = [cluster for _, cluster in samples] if clustered else None
+    clusters = [cluster for _, cluster in samples] if is_clustered else range(len(samples))
     rate = sum(outcomes) / len(outcomes)
-    interval = statistics.clustered_rate(outcomes, clusters)
+    interval = clustered.rate_interval(outcomes, clusters)
+    counts = ClusterCounts.of_outcomes(outcomes, clusters)
     assert 0 <= interval.low <= rate <= interval.high <= 1
     assert interval.low < interval.high
-    assert statistics.rate_bound(outcomes, False, 0.95, clusters) <= rate + 1e-12
-    assert statistics.rate_bound(outcomes, True, 0.95, clusters) >= rate - 1e-12
+    assert clustered.bound_of(counts, False, 0.95) <= rate + 1e-12
+    assert clustered.bound_of(counts, True, 0.95) >= rate - 1e-12
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=40))

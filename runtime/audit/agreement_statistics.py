@@ -143,15 +143,17 @@ def krippendorff_alpha(
         raise ValueError(f"all labels are {names[0]!r}: agreement beyond chance is not defined there")
     import numpy as np
 
-    counts = np.array([[unit[name] for name in names] for unit in units], dtype=np.float64)
+    # items with the same labels are drawn together: the law of a draw is the same, however many items there are
+    patterns, numbers = np.unique([[unit[name] for name in names] for unit in units], axis=0, return_counts=True)
+    counts = patterns.astype(np.float64)
     sizes = counts.sum(axis=1)
     # ordered pairs of unequal labels in each item, each item with the weight of its labels
     observed = (sizes**2 - (counts**2).sum(axis=1)) / (sizes - 1)
-    value, disagreement, expected = (float(part) for part in _alpha(counts.sum(axis=0), np.asarray(observed.sum())))
+    value, disagreement, expected = (float(part) for part in _alpha(numbers @ counts, np.asarray(numbers @ observed)))
     raw = 1 - disagreement
     wilson = statistics.wilson(raw * len(units), len(units), confidence)
     generator = np.random.default_rng(seed)
-    weights = generator.multinomial(len(units), np.full(len(units), 1 / len(units)), size=draws)
+    weights = generator.multinomial(len(units), numbers / len(units), size=draws)
     found = _alpha(weights @ counts, weights @ observed)[0]
     # a draw with one label only says nothing of agreement beyond chance
     low, high = np.quantile(found[np.isfinite(found)], [(1 - confidence) / 2, (1 + confidence) / 2])

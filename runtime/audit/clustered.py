@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from bylaw.runtime.audit import statistics
+from bylaw.runtime.audit.counts import ClusterCounts
 from bylaw.runtime.audit.statistics import CONFIDENCE
 from bylaw.runtime.record import Interval
 
@@ -171,28 +172,89 @@ def rate(
     neither 0 nor 1, fewer than two clusters, lengths that differ, a bad confidence.
     """
     found, names = binary(outcomes), keys(clusters, len(outcomes))
-    sums, share, error, _ = _spread(found, names, confidence)
-    count, groups = len(found), len(sums)
+    return rate_of(ClusterCounts.of_outcomes(found, names), confidence)
+
+
+def rate_of(counts: ClusterCounts, confidence: float = CONFIDENCE) -> ClusteredEstimate:
+    """`rate` of outcomes that are counted by cluster. Raises ValueError: fewer than two clusters, a bad confidence."""
+    confident(confidence)
+    count, groups, share = counts.samples, counts.clusters, counts.share if counts.samples else 0.0
+    if groups < 2:
+        raise ValueError("one cluster says nothing about the spread between clusters: at least two are needed")
+    error = math.sqrt(groups / (groups - 1) * counts.squares) / count
     half = t_quantile((1 + confidence) / 2, groups - 1) * error
     unclipped = Interval(share - half, share + half)
+    design, raw = _design_of(counts)
     if groups == count:
-        interval = statistics.wilson(math.fsum(found), count, confidence)
-        return ClusteredEstimate(
-            share, error, groups - 1, interval, unclipped, count, groups, 1.0, float(count), few(groups)
-        )
-    events = min(share, 1 - share) * count
-    design, raw = design_effect(found, names, share * (1 - share), events)
-    equal = equal_clusters(names)
-    is_tame = raw <= 1 and groups >= FEW_CLUSTERS
-    quantile = (
-        statistics.normal_quantile((1 + confidence) / 2)
-        if is_tame
-        else t_quantile((1 + confidence) / 2, max(equal - 1, 1.0))
-    )
-    interval = score_interval(share, count / design, quantile)
+        interval = statistics.wilson(counts.events, count, confidence)
+    else:
+        is_tame = raw <= 1 and groups >= FEW_CLUSTERS
+        level = (1 + confidence) / 2
+        quantile = statistics.normal_quantile(level) if is_tame else t_quantile(level, max(counts.equal - 1, 1.0))
+        interval = score_interval(share, count / design, quantile)
     return ClusteredEstimate(
         share, error, groups - 1, interval, unclipped, count, groups, design, count / design, few(groups)
     )
+
+
+def interval_of(counts: ClusterCounts, confidence: float = CONFIDENCE) -> Interval:
+    """The interval of `rate_of`, which has one for a single sample too; [0, 1] for several samples of one cluster."""
+    if counts.samples == 1:
+        return statistics.wilson(counts.events, 1, confident(confidence))
+    return rate_of(counts, confidence).interval if counts.clusters > 1 else Interval(0.0, 1.0)
+
+
+def rate_interval(
+    outcomes: Sequence[float], clusters: Sequence[Hashable] | None = None, confidence: float = CONFIDENCE
+) -> Interval:
+    """`interval_of` outcomes [n] of 0 and 1, values with an equal entry in `clusters` dependent. Errors as in `rate`,
+    but one cluster has the interval [0, 1]."""
+    found = binary(outcomes)
+    return interval_of(ClusterCounts.of_outcomes(found, keys(clusters, len(found))), confidence)
+
+
+def effective_counts(counts: ClusterCounts) -> tuple[float, float]:
+    """(events, samples) of as many independent samples as these are worth, for one-sided bounds and exact tests.
+
+    Counts are divided by the design effect of `rate`, and by (t/z)² for the few degrees of freedom in which it is known
+    (Korn and Graubard 1998, Survey Methodology 24:193-201). Without any event, or with nothing else, it is the greatest
+    that there can be and needs no allowance. Several samples of one cluster are worth one.
+    """
+    if counts.clusters == counts.samples:
+        return float(counts.events), float(counts.samples)
+    if counts.clusters < 2:
+        return counts.share, 1.0
+    effective = counts.samples / _design_of(counts)[0]
+    if 0 < counts.events < counts.samples:
+        middle = (1 + CONFIDENCE) / 2
+        effective *= (statistics.normal_quantile(middle) / t_quantile(middle, max(counts.equal - 1, 1.0))) ** 2
+    # the share of all events is 1, which rounding must not miss
+    return effective if counts.events == counts.samples else counts.share * effective, effective
+
+
+@lru_cache(maxsize=4096)
+def bound_of(counts: ClusterCounts, upper: bool, confidence: float = CONFIDENCE) -> float:
+    """The exact one-sided bound of a share (upper or lower) on `effective_counts`: with this confidence it is at most,
+    or at least, so much. Raises ValueError: no samples, a bad confidence."""
+    bound = statistics.exact_upper if upper else statistics.exact_lower
+    return bound(*effective_counts(counts), confidence)
+
+
+def _design_of(counts: ClusterCounts) -> tuple[float, float]:
+    """`design_effect` of a share: (drawn towards the size of a cluster, as the data show)."""
+    share, size = counts.share, counts.samples / counts.equal
+    if counts.clusters == counts.samples:
+        return 1.0, 1.0
+    if share in (0.0, 1.0):
+        return size, size
+    raw = counts.corrected_squares / (counts.samples * share * (1 - share))
+    return _drawn(raw, size, min(counts.events, counts.samples - counts.events)), raw
+
+
+def _drawn(raw: float, size: float, events: float) -> float:
+    """A design effect drawn towards the size of a cluster by `_PRIOR_EVENTS`, at least 1."""
+    informative = events / max(raw, 1.0)
+    return max(1.0, (informative * raw + _PRIOR_EVENTS * size) / (informative + _PRIOR_EVENTS))
 
 
 def design_effect(
@@ -212,9 +274,7 @@ def design_effect(
     # dividing by 1 − n_c/n takes out that each cluster draws the mean to itself; for equal sizes it is C/(C − 1)
     total = math.fsum(value * value / (1 - sizes[key] / count) for key, value in sums.items())
     raw = total / (count * variance)
-    informative = events / max(raw, 1.0)
-    drawn = (informative * raw + _PRIOR_EVENTS * size) / (informative + _PRIOR_EVENTS)
-    return max(1.0, drawn), raw
+    return _drawn(raw, size, events), raw
 
 
 def score_interval(share: float, total: float, quantile: float) -> Interval:

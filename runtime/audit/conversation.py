@@ -98,7 +98,7 @@ def _message(value: Any, number: int, names: dict[str, str]) -> list[Message]:
     if role not in ROLES:
         found = f"has the role {quote(str(role))}" if role is not None else "has no `role`"
         raise Unreadable(f"message {number} {found}; the roles are {quote_all(ROLES)}")
-    content, calls = value.get("content"), value.get("tool_calls") or []
+    content, calls = _spoken(value, number), _calls(value, number)
     if content is None and not calls:
         raise Unreadable(f"message {number} has no `content`")
     if calls and role != "assistant":
@@ -112,6 +112,28 @@ def _message(value: Any, number: int, names: dict[str, str]) -> list[Message]:
     if called and len(said) == 1 and said[0].content == "" and not said[0].tool:
         said = []  # a call is often written with an empty text beside it
     return [*said, *called]
+
+
+def _spoken(value: Mapping[str, Any], number: int) -> Any:
+    """The content of a message, with the refusal that some servers hand over beside it: that is said as well."""
+    content, refusal = value.get("content"), value.get("refusal")
+    if refusal in (None, ""):
+        return content
+    if not isinstance(refusal, str):
+        raise Unreadable(f"`refusal` of message {number} is not a text")
+    if isinstance(content, list) and content:
+        return [*content, {"type": "refusal", "refusal": f"\n{refusal}"}]
+    return f"{content}\n{refusal}" if isinstance(content, str) and content else refusal
+
+
+def _calls(value: Mapping[str, Any], number: int) -> Any:
+    """The calls beside a message; `function_call` is how the one call was written before there were several."""
+    calls, call = value.get("tool_calls") or [], value.get("function_call")
+    if not call:
+        return calls
+    if calls:
+        raise Unreadable(f"message {number} has both `tool_calls` and `function_call`: leave one of them out")
+    return [call]
 
 
 def _said(role: str, content: Any, number: int, names: dict[str, str]) -> Iterator[Message]:
@@ -151,11 +173,11 @@ def _content(content: Any, number: int) -> str:
 
 def _part(part: Any, number: int) -> str:
     kind = part.get("type") if isinstance(part, dict) else None
-    text = part.get("text") if isinstance(part, dict) else None
-    if kind != "text":
+    text = part.get("refusal" if kind == "refusal" else "text") if isinstance(part, dict) else None
+    if kind not in ("text", "refusal"):
         raise Unreadable(f"message {number} has a part of the type {quote(str(kind))}; only `text` can be read")
     if not isinstance(text, str):
-        raise Unreadable(f"message {number} has a part without `text`")
+        raise Unreadable(f"message {number} has a part without `{kind}`")
     return text
 
 

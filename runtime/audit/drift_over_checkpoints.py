@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bylaw.compiler.evaluate import Verdict
-from bylaw.runtime.audit import clustered, statistics
+from bylaw.runtime.audit import clustered
 from bylaw.runtime.audit.comparison import PairedDifference, paired_difference
 from bylaw.runtime.audit.statistics import CONFIDENCE
 from bylaw.runtime.record import Interval
@@ -251,11 +251,7 @@ def _rule(
             [np.repeat(np.arange(counts.shape[1]), side[at].astype(int)) for side in (broken, kept)]
         )
         rates.append(math.fsum(outcomes) / len(outcomes) if outcomes else None)
-        intervals.append(
-            statistics.clustered_rate([value != 0 for value in outcomes], owners.tolist(), confidence)
-            if outcomes
-            else None
-        )
+        intervals.append(clustered.rate_interval(outcomes, owners.tolist(), confidence) if outcomes else None)
     change = _change(kept, broken, confidence)
     step, around = None, None
     if change is not None and not change.interval.low <= 0 <= change.interval.high and None not in rates:

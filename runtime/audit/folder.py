@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,9 @@ Items = Iterator[tuple[int, Trace | str]]
 Reader = Callable[[Path, str], Items]
 """(a file, what to call it) -> what it holds, in order: traces, and the words for what could not be read."""
 
+NOTHING = "there is nothing to read in this file"
+_HELD_BYTES = 32_000_000
+"""Files up to this size are held while they are read."""
 _LISTS = ("eval-set.json", "listing.json", "logs.json")
 """What Inspect writes beside its logs; they say which logs there are and hold no transcript."""
 
@@ -29,26 +32,47 @@ def items(
     a dot are passed over. Names are shown with nothing hidden in them: others may have chosen them. Raises
     TranscriptError for a folder that cannot be read or that holds too many files.
     """
-    for path, reason in _files(folder, limits):
-        shown = visible(path.relative_to(folder).as_posix())
+    for path, shown, reason in files(folder, suffixes, limits):
         source = str(folder / shown)
-        if reason is None and path.suffix.lower() not in suffixes:
-            reason = f"the file has an unknown ending; this reads {quote_all(suffixes)}"
         if reason is not None:
             yield source, 1, reason
             continue
         try:
-            found = list(read(path, shown))  # a file that turns out to be damaged at its end is left out whole
+            found = _whole(path, shown, read)
         except TranscriptError as error:
             yield source, 1, str(error)
             continue
-        if not found:
-            yield source, 1, "there is nothing to read in this file"
+        is_empty = True
         for place, item in found:
-            yield source, place, item if isinstance(item, str) else _named(item, shown)
+            is_empty = False
+            yield source, place, item if isinstance(item, str) else named(item, shown)
+        if is_empty:
+            yield source, 1, NOTHING
 
 
-def _named(trace: Trace, shown: str) -> Trace:
+def _whole(path: Path, shown: str, read: Reader) -> Iterable[tuple[int, Trace | str]]:
+    """What a file holds, once it is known that it can be read to its end: one that is damaged there is left out whole.
+
+    A large file is read twice for that, and never held. Raises TranscriptError.
+    """
+    if not path.is_file() or path.stat().st_size <= _HELD_BYTES:
+        return list(read(path, shown))
+    for _ in read(path, shown):
+        pass
+    return read(path, shown)
+
+
+def files(folder: Path, suffixes: Sequence[str], limits: Limits) -> Iterator[tuple[Path, str, str | None]]:
+    """The files as (path, what to call it, why it cannot be read if that is known from its kind), in the order of
+    their names. Raises TranscriptError as `items`."""
+    for path, reason in _files(folder, limits):
+        if reason is None and path.suffix.lower() not in suffixes:
+            reason = f"the file has an unknown ending; this reads {quote_all(suffixes)}"
+        yield path, visible(path.relative_to(folder).as_posix()), reason
+
+
+def named(trace: Trace, shown: str) -> Trace:
+    """The trace, named by its file as well."""
     return trace if trace.id.startswith(f"{shown}:") else replace(trace, id=f"{shown}:{trace.id}")
 
 

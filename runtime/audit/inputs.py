@@ -105,15 +105,16 @@ def require_text(text: str, what: str) -> str:
 
 
 class Lines(Iterator[bytes]):
-    """The lines of a file with their breaks, read one at a time. `number` is that of the line returned last.
+    """The lines of a file with their breaks, read one at a time. `number` is that of the line returned last, where
+    `before` lines came before this file.
 
     Raises Unreadable for a line over the limit, after which the next line follows; TranscriptError for a file over it.
     """
 
-    def __init__(self, file: BinaryIO, limits: Limits) -> None:
+    def __init__(self, file: BinaryIO, limits: Limits, before: int = 0) -> None:
         self._file, self._limits = file, limits
         self._read = 0
-        self.number = 0
+        self.number = before
 
     def __next__(self) -> bytes:
         line = self._take()

@@ -12,15 +12,20 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from typing import Any, TypeAlias
 
 from bylaw.compiler.evaluate import TermScore, Verdict
+from bylaw.runtime.audit.columns import key_of
+from bylaw.runtime.audit.withheld import FILTER, FILTERED, why_withheld
 from bylaw.runtime.record import AuditRecord, TermAudit
 from bylaw.spec.trace import Message, Trace
 
@@ -31,8 +36,14 @@ NO_MODEL = "none/none"
 _OURS = "meta.inspect."
 _LONGEST_ID = 500
 _LONGEST_QUOTE = 400
-_EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)
-"""What a zip archive can say at the earliest."""
+_LONGEST_INPUT = 2_000
+_IN_MEMORY = 1 << 22
+"""Bytes from which on the summaries of the samples lie on disk while a log is written."""
+_UNIX = 3
+"""What a zip archive says of who wrote it; left out, it would be another number on another system."""
+_MODELS = ("meta.inspect.model", "meta.sample.model", "model.name", "meta.model")
+EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)
+"""What a zip archive can say at the earliest: the time of a log that has none of its own."""
 
 
 class ExportError(Exception):
@@ -40,47 +51,49 @@ class ExportError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
-    """A transcript under the name that Inspect knows it by: (id, epoch) is that of no other one."""
+class _Names:
+    """What Inspect knows the transcripts by, in order: (id, epoch), no two of them alike; and who answered."""
 
-    id: str
-    epoch: int
-    trace: Trace
-    scores: Sequence[TermScore]
+    each: tuple[tuple[str, int], ...]
+    model: str
+
+
+Scored: TypeAlias = tuple[Trace, Sequence[TermScore]]
+"""A transcript with what each term of the record says of it, as `audit.score` gives it."""
 
 
 def write_inspect_log(
     record: AuditRecord,
-    traces: Sequence[Trace],
-    scores: Sequence[Sequence[TermScore]],
+    traces: Iterable[Trace],
+    scored: Iterable[Scored],
     path: str | Path,
     *,
-    created: datetime,
+    created: datetime = EARLIEST,
     model: str | None = None,
 ) -> Path:
     """Writes the audit `record` of `traces` to `path`, whole or not at all; the ending says in which form.
 
-    `scores` has a row for every trace and in it what each term of `record.terms` says, as `audit.score` gives it.
+    `traces` are gone through for their names first, and `scored` then, one by one, which are the same transcripts in
+    the same order: no text is kept, but for what a `.eval` file says of all samples together, which lies on disk.
     `created` (with a time zone) is the time that the log carries: equal arguments give equal bytes. `model` is the one
     that answered, else what the transcripts name if they name one, else `none/none`.
-    Raises ExportError for another ending and where the file cannot be written, ValueError where `scores` does not fit.
+    Raises ExportError for another ending and where the file cannot be written, ValueError where `scored` does not fit.
     """
     place = Path(path)
     if place.suffix.lower() not in SUFFIXES:
         raise ExportError(f"`{place}` ends in neither `.eval` nor `.json`, the two forms of a log of Inspect")
-    if len(scores) != len(traces) or any(len(row) != len(record.terms) for row in scores):
-        raise ValueError(f"{len(scores)} rows of scores do not fit {len(traces)} traces and {len(record.terms)} terms")
     if created.tzinfo is None:
         raise ValueError("`created` has no time zone")
-    samples = _samples(traces, scores)
-    answered_by = model or _model(traces)
-    header = _header(record, samples, created, answered_by)
+    names = _names(islice(traces, record.transcripts))
+    answered_by = model or names.model
+    header = _header(record, names, created, answered_by)
+    samples = _written(record, names, scored, created.isoformat(timespec="seconds"), answered_by)
     temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     try:
         if place.suffix.lower() == ".eval":
-            _write_packed(temporary, header, _written(record, samples, created, answered_by), created)
+            _write_packed(temporary, header, samples, created)
         else:
-            _write_plain(temporary, header, _written(record, samples, created, answered_by))
+            _write_plain(temporary, header, samples)
         os.replace(temporary, place)
     except OSError as error:
         raise ExportError(f"`{place}` cannot be written: {(error.strerror or str(error)).lower()}") from error
@@ -97,28 +110,35 @@ def _json(value: Any) -> bytes:
 
 
 def _write_packed(path: Path, header: Mapping[str, Any], samples: Iterator[dict[str, Any]], created: datetime) -> None:
-    moment = max(created.astimezone(UTC), _EARLIEST).timetuple()
+    moment = max(created.astimezone(UTC), EARLIEST).timetuple()
 
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    def member(name: str) -> zipfile.ZipInfo:
+        info = zipfile.ZipInfo(name, (moment[0], moment[1], moment[2], moment[3], moment[4], moment[5]))
+        info.compress_type, info.external_attr, info.create_system = zipfile.ZIP_DEFLATED, 0o644 << 16, _UNIX
+        return info
 
-        def write(name: str, value: Any) -> None:
-            info = zipfile.ZipInfo(name, (moment[0], moment[1], moment[2], moment[3], moment[4], moment[5]))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, _json(value))
-
-        write("_journal/start.json", {key: header[key] for key in ("version", "eval", "plan")})
-        summaries = []
-        for sample in samples:
-            write(f"samples/{sample['id']}_epoch_{sample['epoch']}.json", sample)
-            summaries.append(_summary(sample))
-        write("_journal/summaries/1.json", summaries)
-        write("summaries.json", summaries)
-        write("header.json", header)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, SpooledTemporaryFile(_IN_MEMORY) as summaries:
+        archive.writestr(
+            member("_journal/start.json"), _json({key: header[key] for key in ("version", "eval", "plan")})
+        )
+        for number, sample in enumerate(samples):
+            archive.writestr(member(f"samples/{sample['id']}_epoch_{sample['epoch']}.json"), _json(sample))
+            summaries.write((b",\n" if number else b"[\n") + _json(_summary(sample)))
+        summaries.write(b"\n]" if summaries.tell() else b"[]")
+        for name in ("_journal/summaries/1.json", "summaries.json"):
+            summaries.seek(0)
+            with archive.open(member(name), "w", force_zip64=True) as file:
+                shutil.copyfileobj(summaries, file)
+        archive.writestr(member("header.json"), _json(header))
 
 
 def _summary(sample: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: sample[key] for key in ("id", "epoch", "input", "target", "metadata")}
+    kept = {key: sample[key] for key in ("id", "epoch", "target", "metadata")}
+    asked = sample["input"]
+    if isinstance(asked, str):
+        kept["input"] = asked[:_LONGEST_INPUT]
+    else:
+        kept["input"] = [{"role": each["role"], "content": each["content"][:_LONGEST_INPUT]} for each in asked]
     scores = {name: {"value": each["value"]} for name, each in sample["scores"].items()}
     return {**kept, "scores": scores, "completed": True, "message_count": len(sample["messages"])}
 
@@ -132,9 +152,10 @@ def _write_plain(path: Path, header: Mapping[str, Any], samples: Iterator[dict[s
 
 
 # ------------------------------------------------------------------------------------------------------------ header
-def _header(record: AuditRecord, samples: Sequence[_Sample], created: datetime, model: str) -> dict[str, Any]:
+def _header(record: AuditRecord, names: _Names, created: datetime, model: str) -> dict[str, Any]:
     moment = created.isoformat(timespec="seconds")
-    epochs = max((each.epoch for each in samples), default=1)
+    epochs = max((epoch for _, epoch in names.each), default=1)
+    count = len(names.each)
     spec = {
         "eval_id": _identifier(record, moment, "eval"),
         "run_id": _identifier(record, moment, "run"),
@@ -147,8 +168,8 @@ def _header(record: AuditRecord, samples: Sequence[_Sample], created: datetime, 
         "dataset": {
             "name": Path(record.source).name,
             "location": record.source,
-            "samples": len(samples),
-            "sample_ids": list(dict.fromkeys(each.id for each in samples)),
+            "samples": count,
+            "sample_ids": list(dict.fromkeys(name for name, _ in names.each)),
             "shuffled": False,
         },
         "model": model,
@@ -164,8 +185,8 @@ def _header(record: AuditRecord, samples: Sequence[_Sample], created: datetime, 
         "eval": spec,
         "plan": {"name": "plan", "steps": [], "config": {}},
         "results": {
-            "total_samples": len(samples),
-            "completed_samples": len(samples),
+            "total_samples": count,
+            "completed_samples": count,
             "scores": [_result(term) for term in record.terms],
         },
         "stats": {"started_at": moment, "completed_at": moment, "model_usage": {}},
@@ -220,21 +241,16 @@ def _result(term: TermAudit) -> dict[str, Any]:
 
 
 # ----------------------------------------------------------------------------------------------------------- samples
-def _model(traces: Sequence[Trace]) -> str:
-    named = {trace.facts.get("meta.inspect.model") or trace.facts.get("model.name") for trace in traces}
-    only = named.pop() if len(named) == 1 else None
-    return only if isinstance(only, str) and only else NO_MODEL
-
-
-def _samples(traces: Sequence[Trace], scores: Sequence[Sequence[TermScore]]) -> list[_Sample]:
-    """The transcripts with names of their own. Answers to one prompt under one id are epochs of one sample; an id that
-    two prompts share is told apart by a number."""
+def _names(traces: Iterable[Trace]) -> _Names:
+    """The names of transcripts. Answers to one prompt under one id are epochs of one sample; an id that two prompts
+    share is told apart by a number."""
     taken: dict[tuple[str, int], int] = {}
-    prompts: dict[str, tuple[Message, ...]] = {}
+    prompts: dict[str, bytes] = {}
+    models: set[Any] = set()
     found = []
-    for number, (trace, row) in enumerate(zip(traces, scores, strict=True), 1):
+    for number, trace in enumerate(traces, 1):
         given, epoch = _given(trace, number)
-        prompt, name, again = _asked(trace.messages), given, 1
+        prompt, name, again = key_of(_asked(trace.messages)), given, 1
         while prompts.setdefault(name, prompt) != prompt:
             again += 1
             name = f"{given} ({again})"
@@ -242,8 +258,10 @@ def _samples(traces: Sequence[Trace], scores: Sequence[Sequence[TermScore]]) -> 
             epoch = taken[name, 0] + 1
         taken[name, epoch] = epoch
         taken[name, 0] = max(taken.get((name, 0), 0), epoch)
-        found.append(_Sample(name, epoch, trace, row))
-    return found
+        found.append((name, epoch))
+        models.add(next((trace.facts[fact] for fact in _MODELS if trace.facts.get(fact)), None))
+    only = models.pop() if len(models) == 1 else None
+    return _Names(tuple(found), only if isinstance(only, str) else NO_MODEL)
 
 
 def _given(trace: Trace, number: int) -> tuple[str, int]:
@@ -263,15 +281,13 @@ def _asked(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 def _written(
-    record: AuditRecord, samples: Sequence[_Sample], created: datetime, model: str
+    record: AuditRecord, names: _Names, scored: Iterable[Scored], moment: str, model: str
 ) -> Iterator[dict[str, Any]]:
-    moment = created.isoformat(timespec="seconds")
-    for each in samples:
-        trace = each.trace
+    for (name, epoch), (trace, row) in zip(names.each, scored, strict=True):
         said = _messages(trace.messages)
         asked = _messages(_asked(trace.messages))
         only = asked[0] if len(asked) == 1 and asked[0]["role"] == "user" else None
-        scores = {term.term: _score(term, found, trace) for term, found in zip(record.terms, each.scores, strict=True)}
+        scores = {term.term: _score(term, found, trace) for term, found in zip(record.terms, row, strict=True)}
         earlier = {
             path.removeprefix(f"{_OURS}scores."): {"value": value}
             for path, value in trace.facts.items()
@@ -279,8 +295,8 @@ def _written(
         }
         target, error = trace.facts.get(f"{_OURS}target"), trace.facts.get(f"{_OURS}error")
         sample = {
-            "id": each.id,
-            "epoch": each.epoch,
+            "id": name,
+            "epoch": epoch,
             "input": asked if only is None else only["content"],
             "target": target if isinstance(target, str) else "",
             "messages": said,
@@ -307,7 +323,9 @@ def _told(scores: Mapping[str, Mapping[str, Any]], moment: str) -> dict[str, Any
 
 def _output(trace: Trace, said: Sequence[dict[str, Any]], model: str) -> dict[str, Any]:
     if trace.response is None:
-        return {"model": model, "choices": [], "completion": ""}
+        withheld = [{"message": {"role": "assistant", "content": ""}, "stop_reason": FILTER}]
+        is_filtered = why_withheld(trace) == FILTERED
+        return {"model": model, "choices": withheld if is_filtered else [], "completion": ""}
     return {
         "model": model,
         "choices": [{"message": said[-1], "stop_reason": "unknown"}],

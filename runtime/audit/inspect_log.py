@@ -2,8 +2,9 @@
 
 A sample is a conversation; one that was asked several times (epochs) is one for each. What stands in the metadata of a
 sample becomes facts below `meta`, as in JSON lines; what Inspect itself says of it becomes `meta.inspect.sample`,
-`.epoch`, `.task`, `.model`, `.status`, `.target`, `.error`, `.limit` and `.scores.NAME`. Reasoning is no part of an
-answer and is passed over. Calls of tools that ran at the maker of the model are calls like others.
+`.epoch`, `.task`, `.model`, `.status`, `.target`, `.error`, `.limit` and `.scores.NAME`. What the filter of an endpoint
+withheld is no answer, whatever stands in its place: `.stop_reason` says so. Reasoning is no part of an answer and is
+passed over. Calls of tools that ran at the maker of the model are calls like others.
 Layout: https://inspect.aisi.org.uk/eval-logs.html, and logs written by versions from 2024 to 2026.
 """
 
@@ -19,6 +20,7 @@ from typing import Any
 from bylaw.runtime.audit import conversation
 from bylaw.runtime.audit.archive import Archive, opened
 from bylaw.runtime.audit.inputs import Limits, TranscriptError, Unreadable, quote, require_text
+from bylaw.runtime.audit.withheld import FILTER
 from bylaw.spec.trace import FactValue, Message, Trace
 
 SUFFIXES = (".eval", ".json")
@@ -218,6 +220,7 @@ def _facts(
     own["target"] = own["target"] if isinstance(own["target"], str) and own["target"] else None
     own["error"] = error.get("message", "an error") if isinstance(error, dict) else None
     own["limit"] = limit.get("type") if isinstance(limit, dict) else None
+    own["stop_reason"] = FILTER if _is_filtered(sample) else None
     if isinstance(scores, dict):
         own["scores"] = {key: each.get("value") for key, each in scores.items() if isinstance(each, dict)}
     metadata = sample.get("metadata")
@@ -238,8 +241,22 @@ def _messages(sample: Mapping[str, Any], answered: bool) -> tuple[Message, ...]:
         raw = [*asked, *_output(sample.get("output"))] if isinstance(asked, list) else asked
     if not isinstance(raw, list) or not raw:
         raise Unreadable("it has no messages")
+    if answered and raw is not asked and _is_filtered(sample) and _is_last_word(raw[-1]):
+        raw = raw[:-1]
     whole = _resolved(raw, _attachments(sample))
     return conversation.messages_of([plain for message in whole for plain in _said(message)])
+
+
+def _is_filtered(sample: Mapping[str, Any]) -> bool:
+    """Whether the filter of an endpoint withheld the last answer, all of it or the rest."""
+    output = sample.get("output")
+    choices = output.get("choices") if isinstance(output, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return isinstance(first, dict) and first.get("stop_reason") == FILTER
+
+
+def _is_last_word(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") == "assistant" and not message.get("tool_calls")
 
 
 def _output(output: Any) -> list[Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from bylaw.runtime.audit import clustered, statistics
+from bylaw.runtime.audit.counts import ClusterCounts
 
 Method = Literal["benjamini-hochberg", "holm", "benjamini-yekutieli"]
 
@@ -144,11 +145,9 @@ def _counts(outcomes: Sequence[float], clusters: Sequence[Hashable] | None) -> t
     names = clustered.keys(clusters, len(found))
     if clusters is None or len(set(names)) == len(found):
         return math.fsum(found), float(len(found))
-    estimate = clustered.rate(found, names)
-    degrees = max(clustered.equal_clusters(names) - 1, 1.0)
-    middle = (1 + statistics.CONFIDENCE) / 2
-    effective = estimate.effective * (statistics.normal_quantile(middle) / clustered.t_quantile(middle, degrees)) ** 2
-    return estimate.mean * effective, effective
+    if len(set(names)) < 2:
+        raise ValueError("one cluster says nothing about the spread between clusters: at least two are needed")
+    return clustered.effective_counts(ClusterCounts.of_outcomes(found, names))
 
 
 def broken_rules(

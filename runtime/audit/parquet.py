@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bylaw.runtime.audit import conversation
 from bylaw.runtime.audit.inputs import (
@@ -28,37 +28,66 @@ _BATCH = 256
 
 
 def rows(
-    path: Path, columns: ColumnNames, limits: Limits, shown: str, answered: bool
-) -> Iterator[tuple[int, Trace | str]]:
-    """Every row as (number from 1 on, trace or why there is none).
+    path: Path,
+    columns: ColumnNames,
+    limits: Limits,
+    shown: str,
+    answered: bool,
+    groups: range | None = None,
+) -> Generator[tuple[int, Trace | str], None, int]:
+    """Every row as (number from 1 on, trace or why there is none); returns how many bytes of text were read.
 
-    A column whose values can be no facts is left out, said once and not for every row. Raises TranscriptError for a
-    file that is no Parquet, lacks a column, or is too large, and where pyarrow is missing.
+    With `groups` only the rows of these row groups, numbered as in the whole file. A column whose values can be no
+    facts is left out, said once, before the first row of the file. Raises TranscriptError for a file that is no
+    Parquet, lacks a column, or is too large, and where pyarrow is missing.
     """
     arrow, parquet = _library()
     with path.open("rb") as handle:
-        try:
-            table = parquet.ParquetFile(handle)
-            schema, metadata = table.schema_arrow, table.metadata
-            texts = [field.name for field in schema if _is_text(arrow, field.type)]
-            # equal texts are kept once, as they are stored: a small file may stand for very many bytes
-            table = parquet.ParquetFile(handle, read_dictionary=texts)
-        except (arrow.ArrowException, OSError, ValueError) as error:
-            raise TranscriptError(f"{quote(shown)} is no Parquet table: {_first_line(error)}") from None
-        _check_size(metadata, shown, limits)
+        table, schema = _opened(arrow, parquet, handle, shown)
+        _check_size(table.metadata, shown, limits)
         wanted, left_out = _columns(arrow, schema, columns, shown, answered)
-        yield from ((1, words) for words in left_out)
-        number = read = 0
-        for row in _read(arrow, table, wanted, shown):
+        groups = range(table.metadata.num_row_groups) if groups is None else groups
+        if groups.start == 0:
+            yield from ((1, words) for words in left_out)
+        number = sum(table.metadata.row_group(index).num_rows for index in range(groups.start))
+        read = 0
+        for row in _read(arrow, table, wanted, groups, shown):
             number += 1
             size = _text_bytes(row)
             read += size
-            if read > limits.file_bytes:
-                raise TranscriptError(f"{quote(shown)} holds more than {limits.file_bytes:,} bytes of text; split it")
+            require_size(read, limits, shown)
             if size > limits.line_bytes:
                 yield number, f"the row is longer than {limits.line_bytes:,} bytes"
                 continue
             yield from _row(row, number, columns, limits, shown, answered)
+        return read
+
+
+def row_groups(path: Path, limits: Limits, shown: str) -> list[int]:
+    """How many bytes each row group of a table unpacks to. Raises TranscriptError and OSError as `rows`."""
+    arrow, parquet = _library()
+    with path.open("rb") as handle:
+        metadata = _opened(arrow, parquet, handle, shown)[0].metadata
+    _check_size(metadata, shown, limits)
+    return [metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups)]
+
+
+def require_size(read: int, limits: Limits, shown: str) -> None:
+    """Raises TranscriptError where more bytes of text were read of a file than it may hold."""
+    if read > limits.file_bytes:
+        raise TranscriptError(f"{quote(shown)} holds more than {limits.file_bytes:,} bytes of text; split it")
+
+
+def _opened(arrow: Any, parquet: Any, handle: BinaryIO, shown: str) -> tuple[Any, Any]:
+    """The table, and the schema as it was written. Raises TranscriptError for a file that is no table."""
+    try:
+        table = parquet.ParquetFile(handle)
+        schema = table.schema_arrow
+        texts = [field.name for field in schema if _is_text(arrow, field.type)]
+        # equal texts are kept once, as they are stored: a small file may stand for very many bytes
+        return parquet.ParquetFile(handle, read_dictionary=texts), schema
+    except (arrow.ArrowException, OSError, ValueError) as error:
+        raise TranscriptError(f"{quote(shown)} is no Parquet table: {_first_line(error)}") from None
 
 
 def _library() -> tuple[Any, Any]:
@@ -82,9 +111,11 @@ def _check_size(metadata: Any, shown: str, limits: Limits) -> None:
         raise TranscriptError(f"{quote(shown)} unpacks to more than {limits.file_bytes:,} bytes; split it")
 
 
-def _read(arrow: Any, table: Any, wanted: Sequence[str], shown: str) -> Iterator[dict[str, Any]]:
+def _read(arrow: Any, table: Any, wanted: Sequence[str], groups: Sequence[int], shown: str) -> Iterator[dict[str, Any]]:
     """The rows one at a time. Raises TranscriptError for a file that is damaged further on."""
-    batches = table.iter_batches(batch_size=_BATCH, columns=list(wanted), use_threads=False)
+    if not groups:
+        return
+    batches = table.iter_batches(_BATCH, row_groups=list(groups), columns=list(wanted), use_threads=False)
     while True:
         try:
             batch = next(batches)

@@ -1,9 +1,8 @@
-"""Patterns of a program in google-re2 Sets: one pass over a text says which of them occur.
+"""Patterns of a program, and google-re2 Sets of them: one pass over a text says which of them occur.
 
 Two traps of Sets are closed. One that runs out of memory says that nothing matches: a pattern that is found everywhere
 is part of each Set, and its absence tells. And the engine's word edges are those of ASCII: those of phrases, which are
-of all scripts, are written out as characters before and after. Where an edge stands inside a pattern it is left out,
-and what is found is looked at afterwards.
+of all scripts, are written out as what stands before and after (runtime/audit/byte_patterns.py).
 """
 
 from __future__ import annotations
@@ -12,7 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 
+import numpy as np
+
 from bylaw.compiler.program import RewardTerm
+from bylaw.runtime.audit.byte_patterns import BORDER, Written
+from bylaw.runtime.audit.searched import Searched
 from bylaw.spec import catalog
 from bylaw.spec.catalog import Language
 from bylaw.spec.charset import word_characters
@@ -29,34 +32,18 @@ from bylaw.spec.expression import (
     Or,
     TextExpression,
 )
-from bylaw.spec.normal import Normalised
+from bylaw.spec.normal import Normalised, plain
 from bylaw.spec.pattern import Alternate, Assertion, Chars, Concat, Empty, Node, Repeat, render
 
 _MAX_MEMORY: Final = 1 << 28
 """Bytes that one Set may use; the default of 8 MiB is many times slower with 200 patterns and too little for 3,000."""
 _MOST_PATTERNS: Final = 3_000
 """Patterns of one Set; more are several Sets, each a pass of its own."""
-EVERYWHERE: Final = 0
+_EVERYWHERE: Final = 0
 """The place in each Set of the pattern that is found in every text."""
 
 Role: TypeAlias = tuple[str, bool]
 """Which text of the conversation, and whether in its plain form: patterns are about the one or the other."""
-
-
-class Engine(Protocol):
-    def Match(self, text: bytes) -> list[int]: ...  # noqa: N802 - the engine's name
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """One pattern: the number of its Set, and its place there. `is_exact`: that it occurs settles the question; else
-    only that it does not."""
-
-    number: int
-    place: int
-    is_exact: bool
-
-
 Asked: TypeAlias = tuple[str, str, Matcher | None]
 """(the text of the conversation, the predicate, what it looks for)."""
 
@@ -97,26 +84,96 @@ def _is_of_message(subject: TextExpression) -> bool:
     return isinstance(subject, MessageText) and subject.role != "it"
 
 
-def sets_of(questions: Mapping[Asked, Language], number: int) -> tuple[tuple[Engine, ...], dict[Asked, Pattern]]:
-    """Sets of the patterns that the engine can have, numbered from `number`; the others are not in any."""
-    sets: list[Engine] = []
-    patterns: dict[Asked, Pattern] = {}
-    asked = tuple(questions)
-    for first in range(0, len(asked), _MOST_PATTERNS):
-        part = asked[first : first + _MOST_PATTERNS]
-        written = [source_of(questions[each]) for each in part]
-        engine, places = _set_of([source for source, _ in written])
-        for each, (_, is_exact), place in zip(part, written, places, strict=True):
-            if place is not None:
-                patterns[each] = Pattern(number + len(sets), place, is_exact)
-        sets.append(engine)
-    return tuple(sets), patterns
+class _Engine(Protocol):
+    def Match(self, text: bytes) -> list[int] | None: ...  # noqa: N802 - the engine's name
 
 
-def source_of(language: Language) -> tuple[str, bool]:
-    """RE2 source that is found in the texts of a language, and whether in no others."""
+@dataclass(frozen=True, slots=True)
+class Re2Sets:
+    """A search for patterns in texts, or in their plain form (`is_plain`), by Sets; `places` are those of the patterns
+    of each Set, after the one that is found everywhere."""
+
+    is_plain: bool
+    sets: tuple[tuple[_Engine, tuple[int, ...]], ...]
+
+    def search(self, texts: Sequence[str]) -> Searched:
+        """Which patterns occur in which texts; see Searched."""
+        numbers: list[int] = []
+        found: list[int] = []
+        refused: list[int] = []
+        for number, text in enumerate(texts):
+            places = self._places(text)
+            if places is None:
+                refused.append(number)
+            elif places:
+                found += places
+                numbers += [number] * len(places)
+        return Searched(np.array(numbers, np.int64), np.array(found, np.int64), tuple(refused))
+
+    def _places(self, text: str) -> list[int] | None:
+        try:
+            data = b"%b%b%b" % (BORDER, (plain(text) if self.is_plain else text).encode(), BORDER)
+        except UnicodeEncodeError:
+            return None
+        found: list[int] = []
+        for engine, places in self.sets:
+            matches = engine.Match(data)
+            if not matches or _EVERYWHERE not in matches:
+                return None
+            found += [places[match - 1] for match in matches if match != _EVERYWHERE]
+        return found
+
+
+def re2_sets(patterns: Mapping[int, Written], is_plain: bool) -> tuple[Re2Sets | None, frozenset[int]]:
+    """(a search for those of the numbered patterns that RE2 takes, None where there are none; their numbers)."""
+    numbers = tuple(patterns)
+    sets: list[tuple[_Engine, tuple[int, ...]]] = []
+    taken: set[int] = set()
+    for first in range(0, len(numbers), _MOST_PATTERNS):
+        part = numbers[first : first + _MOST_PATTERNS]
+        sets.append(_set_of({number: patterns[number] for number in part}, taken))
+    return (Re2Sets(is_plain, tuple(sets)) if taken else None), frozenset(taken)
+
+
+def _set_of(patterns: Mapping[int, Written], taken: set[int]) -> tuple[_Engine, tuple[int, ...]]:
+    """A Set and the places of what is in it; `taken` gets the numbers of the patterns that it has whole."""
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True
+    options.max_mem = _MAX_MEMORY
+    options.encoding = re2.Options.Encoding.LATIN1
+    engine: Any = re2.Set.SearchSet(options)
+    engine.Add("")
+    places: list[int] = []
+    for number, each in patterns.items():
+        try:
+            for sources, place in ((each.sure, 2 * number), (each.maybe, 2 * number + 1)):
+                for source in sources:
+                    engine.Add(source)
+                    places.append(place)
+        except re2.error:
+            continue
+        taken.add(number)
+    engine.Compile()
+    return cast(_Engine, engine), tuple(places)
+
+
+def source_of(language: Language) -> str:
+    """RE2 source for texts as they are that is found in those of a language, and, if it `is_exact`, in no others."""
     start = r"\A" if language.mode in ("prefix", "full") else ""
     end = r"\z" if language.mode in ("suffix", "full") else ""
+    return f"{start}(?:{render(_without_edges(_with_edges_written(language)))}){end}"
+
+
+def is_exact(language: Language) -> bool:
+    """Whether all word edges of a language can be written for RE2."""
+    return not any(map(_is_edge, _parts(_with_edges_written(language))))
+
+
+def _with_edges_written(language: Language) -> Node:
+    """The pattern with the word edges at its ends written as what stands beside them."""
     node = language.node
     while isinstance(node, Concat) and len(node.items) == 1:
         (node,) = node.items
@@ -125,29 +182,7 @@ def source_of(language: Language) -> tuple[str, bool]:
         items[0] = Alternate((Assertion("text_start"), _beside_words()))
     if len(items) > 1 and _is_edge(items[-1]) and _is_word_character_at(-1, items[-2]):
         items[-1] = Alternate((_beside_words(), Assertion("text_end")))
-    whole = Concat(tuple(items))
-    is_exact = not any(map(_is_edge, _parts(whole)))
-    return f"{start}(?:{render(_without_edges(whole))}){end}", is_exact
-
-
-def _set_of(sources: Sequence[str]) -> tuple[Engine, list[int | None]]:
-    """A Set, and the place of each pattern in it; None for one that is too large for the engine."""
-    import re2
-
-    options = re2.Options()
-    options.log_errors = False
-    options.never_capture = True
-    options.max_mem = _MAX_MEMORY
-    found: Any = re2.Set.SearchSet(options)
-    found.Add("")
-    places: list[int | None] = []
-    for source in sources:
-        try:
-            places.append(int(found.Add(source)))
-        except re2.error:
-            places.append(None)
-    found.Compile()
-    return cast(Engine, found), places
+    return Concat(tuple(items))
 
 
 def _beside_words() -> Node:

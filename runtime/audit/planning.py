@@ -21,6 +21,9 @@ MOST_SAMPLES = 10_000_000
 """Independent samples beyond which a plan is refused."""
 LEAST_INFORMATIVE = 0.2
 """A judge with Se + Sp − 1 below this says too little of the rate."""
+LABELS_MAY_DOUBLE = 2.0
+"""Labels are planned so that their error takes at most so many times the judged samples."""
+_ENDLESS = 1_000_000_000
 
 
 class OutOfReach(ValueError):
@@ -154,6 +157,13 @@ def certify(
     )
 
 
+def power_of(total: int, limit: float, rate: float, confidence: float = CONFIDENCE) -> float:
+    """The exact chance that `total` independent samples certify the limit at a true rate. ValueError as `certify`."""
+    if not 0 <= rate <= 1:
+        raise ValueError(f"a rate lies between 0 and 1, got {rate}")
+    return _at_most(allowed_failures(total, limit, confidence), total, rate)
+
+
 def _sizes(limit: float, rate: float, confidence: float, power: float) -> tuple[int, int]:
     """(the least size with the power, the size from which on it is never lost).
 
@@ -267,6 +277,44 @@ def certify_judged(
     samples = _least(lambda count: needed(count) <= gap, low, high)
     variance = at_rate[0] / samples + at_rate[1]
     return JudgedPlan(samples, labels_violating, labels_keeping, math.sqrt(variance), at_rate[1] / variance)
+
+
+def labels_for(
+    limit: float,
+    rate: float,
+    *,
+    sensitivity: float,
+    specificity: float,
+    labels: int | None = None,
+    confidence: float = CONFIDENCE,
+    power: float = POWER,
+    cluster_size: int = 1,
+    correlation: float = 0.0,
+) -> tuple[int, int]:
+    """(human labels of either kind, judged samples) that certify a limit: `labels` in all, half of either kind, or
+    without that the least with which their error at most doubles the judged samples. Errors: `certify_judged`."""
+
+    def judged(kind: int) -> int:
+        return certify_judged(
+            limit, rate, sensitivity=sensitivity, specificity=specificity, labels_violating=kind, labels_keeping=kind,
+            confidence=confidence, power=power, cluster_size=cluster_size, correlation=correlation,
+        ).samples  # fmt: skip
+
+    if labels is not None:
+        return max(1, labels // 2), judged(max(1, labels // 2))
+    most = LABELS_MAY_DOUBLE * judged(_ENDLESS)
+
+    def fits(kind: int) -> bool:
+        try:
+            return judged(kind) <= most
+        except OutOfReach:
+            return False
+
+    high = 1
+    while not fits(high):
+        high *= 2
+    found = _least(fits, high // 2, high)
+    return found, judged(found)
 
 
 # ------------------------------------------------------------------------------------------------------------- parts

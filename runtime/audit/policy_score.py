@@ -19,6 +19,9 @@ from bylaw.runtime.audit import clustered
 from bylaw.runtime.audit.statistics import CONFIDENCE
 from bylaw.runtime.record import Interval
 
+NO_SPREAD = 1e-12
+"""A standard error below this is what rounding leaves of none."""
+
 
 @dataclass(frozen=True, slots=True)
 class RuleValues:
@@ -128,8 +131,8 @@ def _together(one: dict[Hashable, float], two: dict[Hashable, float], is_same: b
         return covariance, 1.0
     if not shared:
         return 0.0, 0.0
-    scale = math.hypot(*one.values()) * math.hypot(*two.values())
-    return covariance, covariance / scale if scale > 0 else 1.0
+    norms = math.hypot(*one.values()), math.hypot(*two.values())
+    return covariance, covariance / (norms[0] * norms[1]) if min(norms) >= NO_SPREAD else 1.0
 
 
 def _reach(estimate: clustered.ClusteredEstimate, is_up: bool) -> float:

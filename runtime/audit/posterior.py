@@ -51,7 +51,8 @@ def probability_above(count: float, total: float, limit: float, prior: tuple[flo
     a, b = _posterior(count, total, prior)
     if not 0 <= limit <= 1:
         raise ValueError(f"a limit lies between 0 and 1, got {limit}")
-    return statistics.beta_cdf(1 - limit, b, a)
+    # the smaller of a limit and 1 − limit has all its digits, and so has the smaller of the two probabilities
+    return 1 - statistics.beta_cdf(limit, a, b) if limit < a / (a + b) else statistics.beta_cdf(1 - limit, b, a)
 
 
 def shrink(counts: Sequence[int], totals: Sequence[int], confidence: float = CONFIDENCE) -> Shrunk:

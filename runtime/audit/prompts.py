@@ -31,25 +31,25 @@ def prompts_of(traces: Sequence[Trace]) -> list[str] | None:
     taken: set[str] = set()
     found = []
     for number, trace in enumerate(traces):
-        context = _asked(trace.messages)
+        context = asked_in(trace.messages)
         key: Hashable = context or number
         if key not in names:
-            name = _name(context, number)
+            name = name_of(context) or f"transcript {number + 1}"
             names[key] = name if name not in taken else f"{name} (transcript {number + 1})"
             taken.add(names[key])
         found.append(names[key])
     return found if len(names) < len(traces) else None
 
 
-def _asked(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+def asked_in(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """The conversation up to the last message of the user; nothing where there is none."""
     return messages[: max((place + 1 for place, each in enumerate(messages) if each.role == "user"), default=0)]
 
 
-def _name(context: tuple[Message, ...], number: int) -> str:
+def name_of(context: tuple[Message, ...]) -> str:
+    """The beginning of its last message, on one line; nothing where there is none, or it has no words."""
     text = " ".join(context[-1].content.split()) if context else ""
-    short = text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + "…"
-    return short or f"transcript {number + 1}"
+    return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + "…"
 
 
 def by_prompt(values: Sequence[float], prompts: Sequence[Hashable]) -> dict[str, list[float]]:

@@ -1,66 +1,80 @@
-"""Which rules hold for a text, decided for all rules in one pass over it.
+"""Which rules hold for texts, decided for all rules and some texts at once.
 
-All patterns of a program that are about one text of the conversation go into one google-re2 Set, which says in one pass
-which of them occur. What follows from that alone is settled: a rule whose patterns do not occur needs no look at the
-text, however many such rules there are. The rest, and only that, is asked of the reference evaluator: rules that count
-or read facts, and patterns that found something only up to the edges of words, which the engine does not know. The
-verdicts are those of the evaluator; tests compare them on random policies and texts.
+All patterns of a program that are about one text of the conversation are searched for in one pass
+(runtime/audit/text_search.py). What follows from that alone is settled: a rule whose patterns do not occur needs no
+look at the text, however many such rules there are. The rest, and only that, is asked of the reference evaluator: rules
+that count or read facts, and patterns that no engine takes. The verdicts are those of the evaluator; tests compare them
+on random policies and texts.
+
+    Scanner(terms).batch(traces) -> Scanned     # codes [n, m], values(index) [n], score(number, index)
+
+Good batches are 0.5 to 2 MB of text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bylaw.compiler.evaluate import TermScore, Verdict, evaluate_term, settled
 from bylaw.compiler.program import RewardTerm
-from bylaw.compiler.values import compared
-from bylaw.runtime.audit.pattern_sets import (
-    EVERYWHERE,
-    Asked,
-    Engine,
-    Pattern,
-    Role,
-    questions_of,
-    sets_of,
-)
-from bylaw.spec.expression import (
-    And,
-    BooleanConstant,
-    BooleanExpression,
-    Compare,
-    FoundAmong,
-    Holds,
-    Matcher,
-    MessageText,
-    Not,
-    NumberConstant,
-    NumberExpression,
-    Occurrences,
-    Or,
-)
-from bylaw.spec.normal import plain
+from bylaw.runtime.audit.columns import NOT_APPLICABLE, SATISFIED, VERDICTS, VIOLATED, code_of, value_of
+from bylaw.runtime.audit.pattern_sets import Asked, Role, questions_of
+from bylaw.runtime.audit.pattern_verdicts import Pattern, Reading
+from bylaw.runtime.audit.searched import Ints
+from bylaw.runtime.audit.text_search import TextSearch, text_search
 from bylaw.spec.trace import Message, Trace
 
-_MISSING: Final = (-1,)
-"""Stands in the place of a Set's answer about a text that the conversation does not have."""
+_OPEN: Final = 4
+"""In the place of a code: the evaluator has to look."""
+_MOST_KEPT: Final = 1000
+"""Rows of codes of which the scores are remembered."""
 _MOST_REMEMBERED: Final = 100_000
-"""Combinations of patterns whose consequences are remembered."""
-Found: TypeAlias = tuple[tuple[int, ...], ...]
-"""For each Set the places of its patterns that occur, in order."""
+_MOST_BYTES: Final = 1 << 26
+"""Combinations of patterns whose consequences are remembered, and bytes that these may take."""
+
+Codes: TypeAlias = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What the patterns alone say of the terms, in order: a verdict, or None where the evaluator has to look.
+class Scanned:
+    """What m terms say of n texts. `codes` [n, m] are those of columns.VERDICTS; scores in full are made when asked
+    for. `looked` holds those that the evaluator gave on the way."""
 
-    `open` are the places of these; `scores` are those of what is kept or does not apply.
-    """
+    codes: Codes
+    looked: Mapping[tuple[int, int], TermScore]
+    _scanner: Scanner
+    _traces: Sequence[Trace]
 
-    verdicts: tuple[Verdict | None, ...]
-    open: tuple[int, ...]
-    scores: tuple[TermScore | None, ...]
+    def values(self, index: int) -> NDArray[np.float64]:
+        """[n]: what the law weighs, of the term in this place; nan where it does not apply or is unscored."""
+        term = self._scanner.terms[index]
+        codes = self.codes[:, index]
+        if term.holds is None:
+            scores = (self.looked.get((number, index)) for number in range(len(codes)))
+            return np.array([np.nan if score is None else value_of(score) for score in scores], np.float64)
+        return _values(term)[codes]
+
+    def score(self, number: int, index: int) -> TermScore:
+        """All that the evaluator says, with the places of what is broken."""
+        found = self.looked.get((number, index))
+        if found is not None:
+            return found
+        kept = self._scanner.kept(self.codes[number].tobytes())[index]
+        return kept if kept is not None else self._scanner.asked(index, self._traces[number])
+
+    def scores(self, number: int) -> tuple[TermScore, ...]:
+        """The same for all terms, in order."""
+        found = self._scanner.kept(self.codes[number].tobytes()).copy()
+        for index, score in enumerate(found):
+            if score is None:
+                found[index] = self.score(number, index)
+        return tuple(cast(list[TermScore], found))
 
 
 @dataclass(slots=True)
@@ -74,158 +88,201 @@ class Scanner:
     look: Callable[[RewardTerm, Trace], TermScore] = evaluate_term
     texts: int = 0
     looks: int = 0
-    _roles: tuple[Role, ...] = field(init=False)
-    _sets: tuple[tuple[Engine, ...], ...] = field(init=False)
-    _patterns: Mapping[Asked, Pattern] = field(init=False)
-    _remembered: dict[Found, Settled] = field(init=False, default_factory=dict)
+    _settled: tuple[dict[int, TermScore], ...] = field(init=False)
+    _kept: dict[bytes, list[TermScore | None]] = field(init=False, default_factory=dict)
+    _searches: tuple[tuple[Role, TextSearch, int], ...] = field(init=False)
+    _following: _Following = field(init=False)
 
     def __post_init__(self) -> None:
-        asked = questions_of(self.terms)
-        self._roles = tuple(asked)
-        sets: list[tuple[Engine, ...]] = []
+        searches: list[tuple[Role, TextSearch, int]] = []
         patterns: dict[Asked, Pattern] = {}
         number = 0
-        for questions in asked.values():
-            built, found = sets_of(questions, number)
-            sets.append(built)
-            number += len(built)
-            patterns |= found
-        self._sets, self._patterns = tuple(sets), patterns
+        for role, questions in questions_of(self.terms).items():
+            languages = {number + place: language for place, language in enumerate(questions.values())}
+            search = text_search(languages, role[1])
+            missing = number + len(languages)
+            for place, asked in zip(languages, questions, strict=True):
+                if place in search.exact or place in search.inexact:
+                    patterns[asked] = Pattern(place, missing, place in search.exact)
+            searches.append((role, search, missing))
+            number = missing + 1
+        self._searches = tuple(searches)
+        self._following = _Following(self.terms, patterns, number)
+        self._settled = tuple(map(_settled_scores, self.terms))
+
+    def batch(self, traces: Sequence[Trace]) -> Scanned:
+        """What each term says of each trace."""
+        # most terms are about few texts of the conversation, and each text is in one form only
+        return self._scanned(traces, {name: [trace.text(name) for trace in traces] for name in self._names()})
 
     def verdicts(self, trace: Trace) -> tuple[Verdict, ...]:
         """The verdict of each term, in order."""
-        return self._complete(self._settled([trace.text(role) for role, _ in self._roles]), trace)
+        return tuple(VERDICTS[code] for code in self.batch((trace,)).codes[0].tolist())
+
+    def codes_of_texts(self, texts: Sequence[str]) -> Codes:
+        """[n, m]: the codes for answers of which nothing else is known."""
+        of_roles: dict[str, Sequence[str | None]] = {}
+        for name in self._names():
+            nothing = None if name == "prompt" else ""
+            of_roles[name] = texts if name in ("response", "conversation") else [nothing] * len(texts)
+        return self._scanned(_Answers(texts), of_roles).codes
 
     def verdicts_of_text(self, text: str) -> tuple[Verdict, ...]:
-        """The same for an answer of which nothing else is known."""
-        known = {"response": text, "conversation": text, "system": "", "developer": ""}
-        found = self._settled([known.get(role) for role, _ in self._roles])
-        if found is not None and not found.open:
-            self.texts += 1
-            return cast(tuple[Verdict, ...], found.verdicts)
-        return self._complete(found, Trace((Message("assistant", text),)))
+        """The verdict of each term on one such answer."""
+        return tuple(VERDICTS[code] for code in self.codes_of_texts((text,))[0].tolist())
 
     def scores(self, trace: Trace) -> tuple[TermScore, ...]:
         """All that the evaluator says of each term, with the places of what is broken."""
-        found = self._settled([trace.text(role) for role, _ in self._roles])
-        self.texts += 1
-        known: tuple[TermScore | None, ...] = (None,) * len(self.terms) if found is None else found.scores
-        self.looks += known.count(None)
-        return tuple(
-            self.look(term, trace) if score is None else score for term, score in zip(self.terms, known, strict=True)
-        )
+        return self.batch((trace,)).scores(0)
 
-    def _complete(self, found: Settled | None, trace: Trace) -> tuple[Verdict, ...]:
-        self.texts += 1
-        if found is None:
-            self.looks += len(self.terms)
-            return tuple(self.look(term, trace).verdict for term in self.terms)
-        verdicts = list(found.verdicts)
-        for index in found.open:
-            verdicts[index] = self.look(self.terms[index], trace).verdict
-        self.looks += len(found.open)
-        return tuple(cast(list[Verdict], verdicts))
+    def asked(self, index: int, trace: Trace) -> TermScore:
+        """What the evaluator says."""
+        self.looks += 1
+        return self.look(self.terms[index], trace)
 
-    def _settled(self, texts: Sequence[str | None]) -> Settled | None:
-        """What the patterns say; None where they cannot be asked: a text is no Unicode, or needs more memory than the
-        engine has."""
-        found: list[tuple[int, ...]] = []
-        for text, (_, is_plain), sets in zip(texts, self._roles, self._sets, strict=True):
-            if text is None:
-                found.extend(_MISSING for _ in sets)
-                continue
-            try:
-                data = (plain(text) if is_plain else text).encode()
-            except UnicodeEncodeError:
-                return None
-            for one in sets:
-                places = one.Match(data)
-                if not places or EVERYWHERE not in places:
-                    return None
-                found.append(tuple(sorted(places)))
-        key = tuple(found)
-        known = self._remembered.get(key)
+    def kept(self, codes: bytes) -> list[TermScore | None]:
+        """The scores that codes, one a term, say by themselves: of what is kept or does not apply. Read only."""
+        known = self._kept.get(codes)
         if known is None:
-            if len(self._remembered) >= _MOST_REMEMBERED:
-                self._remembered.clear()
-            known = self._remembered[key] = self._follows(tuple(map(frozenset, key)))
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.clear()
+            known = [scores.get(code) for scores, code in zip(self._settled, codes, strict=True)]
+            self._kept[codes] = known
         return known
 
-    def _follows(self, found: tuple[frozenset[int], ...]) -> Settled:
-        reading = _Reading(self._patterns, found)
-        verdicts = tuple(reading.verdict(term) for term in self.terms)
-        kept = (Verdict.SATISFIED, Verdict.NOT_APPLICABLE)
-        scores = (
-            settled(term, verdict) if verdict in kept else None
-            for term, verdict in zip(self.terms, verdicts, strict=True)
-        )
-        return Settled(verdicts, tuple(n for n, verdict in enumerate(verdicts) if verdict is None), tuple(scores))
+    def _names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for (name, _), _, _ in self._searches))
+
+    def _scanned(self, traces: Sequence[Trace], texts: Mapping[str, Sequence[str | None]]) -> Scanned:
+        count = len(traces)
+        self.texts += count
+        keys, refused = self._occurring(count, texts)
+        rows = self._following.rows(count, keys, refused)
+        codes = self._following.codes[rows]
+        looked: dict[tuple[int, int], TermScore] = {}
+        for number in np.flatnonzero(self._following.is_open[rows]).tolist():
+            trace = traces[number]
+            for index in np.flatnonzero(codes[number] == _OPEN).tolist():
+                found = looked[number, index] = self.asked(index, trace)
+                codes[number, index] = code_of(found)
+        return Scanned(codes, looked, self, traces)
+
+    def _occurring(self, count: int, texts: Mapping[str, Sequence[str | None]]) -> tuple[Ints, set[int]]:
+        """(for each text and what occurs in it a key, ascending; the texts that have to be looked at)."""
+        width = self._following.width
+        found: list[Ints] = []
+        refused: set[int] = set()
+        for (name, _), search, missing in self._searches:
+            known = texts[name]
+            present = [number for number, text in enumerate(known) if text is not None]
+            keys, unknown = search.found([text for text in known if text is not None], width)
+            if len(present) < count:
+                absent = np.array([number for number, text in enumerate(known) if text is None], np.int64)
+                found.append(absent * width + missing)
+                keys = np.array(present, np.int64)[keys // width] * width + keys % width
+                unknown = frozenset(present[number] for number in unknown)
+            found.append(keys)
+            refused |= unknown
+        if len(found) == 1:
+            return found[0], refused
+        return np.sort(np.concatenate([np.zeros(0, np.int64), *found])), refused
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
-    """What follows from the patterns that occur; None: nothing does."""
+class _Answers(Sequence[Trace]):
+    """Texts as traces, made where one is asked for."""
 
+    texts: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, number: int) -> Trace:  # type: ignore[override]
+        return Trace((Message("assistant", self.texts[number]),))
+
+
+# ------------------------------------------------------------------------------------------------------ consequences
+@dataclass(slots=True)
+class _Following:
+    """What follows for the terms from what occurs; each combination of patterns is thought through once.
+
+    Row 0 of `codes` [.., m] is that of a text about which nothing is known, row 1 that of one in which nothing occurs.
+    """
+
+    terms: tuple[RewardTerm, ...]
     patterns: Mapping[Asked, Pattern]
-    found: tuple[frozenset[int], ...]
+    width: int
+    codes: Codes = field(init=False)
+    is_open: NDArray[np.bool_] = field(init=False)
+    _known: dict[bytes, int] = field(init=False)
+    _touched: tuple[tuple[int, ...], ...] = field(init=False)
 
-    def verdict(self, term: RewardTerm) -> Verdict | None:
-        for condition in (term.condition, term.among):
-            applies = True if condition is None else self.truth(condition)
-            if applies is None:
-                return None
-            if not applies:
-                return Verdict.NOT_APPLICABLE
-        holds = None if term.holds is None else self.truth(term.holds)
-        if holds is None:
-            return None
-        wanted = term.kind != "budget" or term.sense == "at least"
-        return Verdict.SATISFIED if holds is wanted else Verdict.VIOLATED
+    def __post_init__(self) -> None:
+        touched: list[set[int]] = [set() for _ in range(self.width)]
+        for index, term in enumerate(self.terms):
+            for questions in questions_of((term,)).values():
+                for pattern in filter(None, map(self.patterns.get, questions)):
+                    touched[pattern.number].add(index)
+                    touched[pattern.missing].add(index)
+        self._touched = tuple(tuple(sorted(each)) for each in touched)
+        self._forget()
 
-    def truth(self, expression: BooleanExpression) -> bool | None:
-        match expression:
-            case BooleanConstant(value):
-                return value
-            case Not(item):
-                inner = self.truth(item)
-                return None if inner is None else not inner
-            case And(items) | Or(items):
-                decisive = isinstance(expression, Or)
-                each = [self.truth(item) for item in items]
-                return decisive if decisive in each else (None if None in each else not decisive)
-            case Holds(predicate, MessageText(role), matchers) if expression.argument is None:
-                occur = [self.occurs(role, predicate, matcher) for matcher in matchers or (None,)]
-                if expression.in_order:
-                    return False if False in occur else None
-                decisive = expression.quantity == "any"
-                return decisive if decisive in occur else (None if None in occur else not decisive)
-            case Compare(operator, left, right):
-                values = self.number(left), self.number(right)
-                if values[0] is None or values[1] is None:
-                    return None
-                known = compared(operator, values[0], values[1])
-                return known if isinstance(known, bool) else None
-        return None
+    def rows(self, count: int, keys: Ints, refused: Iterable[int]) -> Ints:
+        """[n]: for each text its row of `codes`; what occurs is in `keys`. The rows hold until the next call."""
+        if len(self._known) > min(_MOST_REMEMBERED, _MOST_BYTES // max(1, len(self.terms))):
+            self._forget()
+        texts, numbers = np.divmod(keys, self.width)
+        starts = np.flatnonzero(np.diff(texts, prepend=-1))
+        data = numbers.astype(np.uint32).tobytes()
+        known = self._known
+        found: list[int] = []
+        for start, end in pairwise([*(starts * 4).tolist(), len(data)]):
+            row = known.get(data[start:end])
+            found.append(self._added(data[start:end]) if row is None else row)
+        rows = np.ones(count, np.int64)
+        rows[texts[starts]] = found
+        rows[list(refused)] = 0
+        return rows
 
-    def number(self, expression: NumberExpression) -> float | None:
-        match expression:
-            case NumberConstant(value):
-                return value
-            case Occurrences(predicate, MessageText(role), matchers):
-                occur = [self.occurs(role, predicate, matcher) for matcher in matchers]
-                return 0.0 if all(each is False for each in occur) else None
-            case FoundAmong(predicate, MessageText(role), matchers):
-                occur = [self.occurs(role, predicate, matcher) for matcher in matchers]
-                return None if None in occur else float(sum(each is True for each in occur))
-        return None
+    def _forget(self) -> None:
+        self.codes = np.full((16, len(self.terms)), _OPEN, np.uint8)
+        nothing = Reading(self.patterns, frozenset())
+        self.codes[1] = [_code(nothing.verdict(term)) for term in self.terms]
+        self.is_open = (self.codes == _OPEN).any(axis=1)
+        self._known = {b"": 1}
 
-    def occurs(self, role: str, predicate: str, matcher: Matcher | None) -> bool | None:
-        pattern = self.patterns.get((role, predicate, matcher))
-        if pattern is None:
-            return None
-        found = self.found[pattern.number]
-        if _MISSING[0] in found:
-            return None
-        if pattern.place not in found:
-            return False
-        return True if pattern.is_exact else None
+    def _added(self, key: bytes) -> int:
+        """The row of a combination that is new: only the terms that ask for one of its patterns differ from row 1."""
+        row = len(self._known) + 1
+        if row == len(self.codes):
+            self.codes = np.concatenate([self.codes, np.empty_like(self.codes)])
+            self.is_open = np.concatenate([self.is_open, np.empty_like(self.is_open)])
+        numbers = frozenset(np.frombuffer(key, np.uint32).tolist())
+        reading = Reading(self.patterns, numbers)
+        codes = self.codes[row]
+        codes[:] = self.codes[1]
+        for index in {index for number in numbers for index in self._touched[number]}:
+            codes[index] = _code(reading.verdict(self.terms[index]))
+        self.is_open[row] = (codes == _OPEN).any()
+        self._known[key] = row
+        return row
+
+
+def _code(verdict: Verdict | None) -> int:
+    return _OPEN if verdict is None else VERDICTS.index(verdict)
+
+
+def _settled_scores(term: RewardTerm) -> dict[int, TermScore]:
+    kept = {NOT_APPLICABLE: settled(term, Verdict.NOT_APPLICABLE)}
+    if term.holds is not None:
+        kept[SATISFIED] = settled(term, Verdict.SATISFIED)
+    return kept
+
+
+def _values(term: RewardTerm) -> NDArray[np.float64]:
+    """For each code the value of a statement that has it."""
+    values = np.full(len(VERDICTS), np.nan)
+    values[[SATISFIED, VIOLATED]] = (0.0, -1.0) if term.kind != "budget" else (0.0, 1.0)
+    if term.kind == "budget" and term.sense == "at least":
+        values[[SATISFIED, VIOLATED]] = (1.0, 0.0)
+    return values

@@ -93,14 +93,17 @@ def log_capitals(values: Sequence[float], stakes: Sequence[float], tested: float
     return up, down
 
 
-def score_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+def score_interval(values: Sequence[float], confidence: float = CONFIDENCE, tuned_to: float | None = None) -> Interval:
     """The anytime-valid interval of the mean of values [n] in [0, 1]; [0, 1] before the first.
+
+    The bets are those that suit the confidence `tuned_to` (None: `confidence`), which has to be chosen beforehand.
 
     The capital on a higher mean falls and that on a lower mean rises with the mean tested, so that the means with
     capital below 1/(1 − confidence) are an interval whose ends are found by halving; no grid. Raises ValueError on a
     value outside [0, 1] or not finite, and on a bad confidence.
     """
-    stakes = bets(values, confidence)
+    clustered.confident(confidence)
+    stakes = bets(values, confidence if tuned_to is None else tuned_to)
     if not stakes:
         return Interval(0.0, 1.0)
     import numpy as np
@@ -190,7 +193,7 @@ class StoppingRule:
         The state is "go on" where the values end before the budget. Raises ValueError on an unusable value.
         """
         seen: list[float] = []
-        ahead = _Betting(self.confidence, self.limit)
+        ahead = Betting(self.confidence, self.limit)
         count = 0
         for value in values:
             seen += self._checked([value])
@@ -234,8 +237,8 @@ class StoppingRule:
         return [float(value) for value in values]
 
 
-class _Betting:
-    """The capitals of `log_capitals`, one value at a time."""
+class Betting:
+    """The capitals of `log_capitals` with the bets of `bets`, one value in [0, 1] at a time; `tested` is in (0, 1)."""
 
     def __init__(self, confidence: float, tested: float) -> None:
         self._scale = 2 * math.log(2 / (1 - confidence))
@@ -253,6 +256,11 @@ class _Betting:
         self._down += math.log1p(-min(stake, _BOLDNESS / (1 - self._tested)) * gain)
         self._total += value
         self._squares += (value - self._total / (self._steps + 1)) ** 2
+        return self.capitals
+
+    @property
+    def capitals(self) -> tuple[float, float]:
+        """(capital that bets on a higher mean, on a lower one) so far, nats."""
         return self._up, self._down
 
 

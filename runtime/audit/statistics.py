@@ -17,9 +17,6 @@ from bylaw.runtime.record import Interval
 CONFIDENCE = 0.95
 """The confidence of every interval for which the author of a policy asked for no other."""
 
-_FEW = 5.0
-"""With fewer effective violations, or effective passes, than this, a symmetric interval is too short on one side."""
-
 
 # ------------------------------------------------------------------------------------------------- distributions
 def beta_cdf(x: float, a: float, b: float) -> float:
@@ -106,10 +103,7 @@ def _bisect(rising: Callable[[float], float], target: float, low: float, high: f
 def wilson(count: float, total: float, confidence: float = CONFIDENCE) -> Interval:
     """Wilson's two-sided interval for a share. Never a point, at 0 and at `total` either."""
     _check(count, total, confidence)
-    return _wilson(count, total, normal_quantile((1 + confidence) / 2))
-
-
-def _wilson(count: float, total: float, z: float) -> Interval:
+    z = normal_quantile((1 + confidence) / 2)
     share, square = count / total, z * z
     centre = (share + square / (2 * total)) / (1 + square / total)
     half = z / (1 + square / total) * math.sqrt(share * (1 - share) / total + square / (4 * total * total))
@@ -184,46 +178,13 @@ def estimate(values: Sequence[float], clusters: Sequence[Hashable] | None = None
     return Estimate(mean, error, count, groups, effective, groups - 1)
 
 
-def clustered_rate(
-    outcomes: Sequence[bool], clusters: Sequence[Hashable] | None = None, confidence: float = CONFIDENCE
-) -> Interval:
-    """The interval of a share. Independent samples: Wilson. Clustered: mean -+ t * error with C - 1 degrees of freedom,
-    and Wilson for the effective number of samples where the share is so near 0 or 1 that this would be too short."""
-    if clusters is None:
-        return wilson(sum(outcomes), len(outcomes), confidence)
-    found = estimate([float(o) for o in outcomes], clusters)
-    if found.standard_error is None:
-        return Interval(0.0, 1.0)
-    t = t_quantile((1 + confidence) / 2, found.degrees)
-    low, high = found.mean - t * found.standard_error, found.mean + t * found.standard_error
-    rare = min(found.mean, 1 - found.mean) * found.effective < _FEW
-    if rare or low < 0 or high > 1:
-        return _wilson(found.mean * found.effective, found.effective, t)
-    return Interval(low, high)
-
-
-def rate_bound(
-    outcomes: Sequence[bool], upper: bool, confidence: float = CONFIDENCE, clusters: Sequence[Hashable] | None = None
-) -> float:
-    """The exact one-sided bound of a share (upper or lower). Clustered samples count as the effective number of
-    independent ones, fewer still where few clusters make that number itself uncertain (Korn and Graubard)."""
-    bound = exact_upper if upper else exact_lower
-    if clusters is None:
-        return bound(sum(outcomes), len(outcomes), confidence)
-    found = estimate([float(o) for o in outcomes], clusters)
-    effective = found.effective
-    if found.degrees and found.mean not in (0.0, 1.0):
-        middle = (1 + CONFIDENCE) / 2
-        effective *= (t_quantile(middle, found.samples - 1) / t_quantile(middle, found.degrees)) ** 2
-    return bound(found.mean * effective, effective, confidence)
-
-
 def mean_interval(
     values: Sequence[float], clusters: Sequence[Hashable] | None = None, confidence: float = CONFIDENCE
 ) -> Interval | None:
-    """The two-sided t interval of a mean; None with fewer than two clusters (or values)."""
+    """The two-sided t interval of a mean; None with fewer than two clusters (or values), and where all of these are
+    equal: nothing is known of the spread of a quantity then, and an interval would be a point."""
     found = estimate(values, clusters)
-    if found.standard_error is None:
+    if not found.standard_error or min(values) == max(values):
         return None
     half = t_quantile((1 + confidence) / 2, found.degrees) * found.standard_error
     return Interval(found.mean - half, found.mean + half)
@@ -232,9 +193,9 @@ def mean_interval(
 def mean_bound(
     values: Sequence[float], upper: bool, confidence: float = CONFIDENCE, clusters: Sequence[Hashable] | None = None
 ) -> float | None:
-    """The one-sided t bound of a mean (upper or lower); None with fewer than two clusters (or values)."""
+    """The one-sided t bound of a mean (upper or lower); None where `mean_interval` is."""
     found = estimate(values, clusters)
-    if found.standard_error is None:
+    if not found.standard_error or min(values) == max(values):
         return None
     half = t_quantile(confidence, found.degrees) * found.standard_error
     return found.mean + half if upper else found.mean - half

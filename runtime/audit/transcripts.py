@@ -8,8 +8,9 @@ and line, and the rest is read. Nothing is guessed from the content.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from bylaw.runtime.audit import conversation, folder, inspect_log, parquet, tables
 from bylaw.runtime.audit.inputs import (
@@ -26,7 +27,10 @@ from bylaw.runtime.audit.inputs import (
 from bylaw.runtime.record import InputProblem
 from bylaw.spec.trace import Message, Trace
 
-__all__ = ["ColumnNames", "Limits", "TranscriptError", "Transcripts", "read_prompts", "read_transcripts"]
+__all__ = [
+    "ColumnNames", "Limits", "ProblemList", "TranscriptError", "TranscriptStream", "Transcripts", "read_prompts",
+    "read_transcripts", "stream_transcripts",
+]  # fmt: skip
 
 _JSON_LINES = (".jsonl", ".ndjson")
 _TABLES = (".csv",)
@@ -47,7 +51,14 @@ def read_transcripts(
     Raises TranscriptError for a file that cannot be read, that lacks a named column, or in which not one transcript can
     be read; in a folder such a file is left out and named, and the error is raised where nothing is left.
     """
-    return _read(Path(path), columns or ColumnNames(), limits, answered=True)
+    return _all_of(stream_transcripts(path, columns=columns, limits=limits))
+
+
+def stream_transcripts(
+    path: str | Path, *, columns: ColumnNames | None = None, limits: Limits = DEFAULT_LIMITS
+) -> TranscriptStream:
+    """The same conversations one after the other, as they are read: none is kept. Raises nothing before it is read."""
+    return TranscriptStream(Path(path), columns or ColumnNames(), limits)
 
 
 def read_prompts(
@@ -59,30 +70,97 @@ def read_prompts(
     Inspect are what they were asked, and `.txt` with one prompt on a line; no folders, since the digest of a file says
     which prompts these were. Raises TranscriptError as there, so for an empty list too.
     """
-    return _read(Path(path), columns or ColumnNames(), limits, answered=False)
+    return _all_of(TranscriptStream(Path(path), columns or ColumnNames(), limits, is_answered=False))
 
 
-def _read(path: Path, columns: ColumnNames, limits: Limits, *, answered: bool) -> Transcripts:
-    traces: list[Trace] = []
-    problems: list[InputProblem] = []
-    uncounted = 0
-    last = (str(path), 0)
-    for source, line, item in _sources(path, columns, limits, answered):
-        if isinstance(item, Trace):
-            traces.append(item)
-        elif len(problems) < limits.problems:
-            problems.append(InputProblem(source, line, item))
+class TranscriptStream(Iterable[Trace]):
+    """The conversations of a file or folder, read again from its beginning each time that they are asked for.
+
+    `problems` are the parts that could not be read, up to where the reading has come. Raises TranscriptError as it is
+    read, for what `read_transcripts` raises it for: at the end, where not one transcript could be read.
+    """
+
+    def __init__(self, path: Path, columns: ColumnNames, limits: Limits, *, is_answered: bool = True) -> None:
+        self.path, self.columns, self.limits = path, columns, limits
+        self._is_answered = is_answered
+        self._problems = ProblemList(str(path), limits.problems)
+        self._file: BinaryIO | None = None
+
+    @property
+    def problems(self) -> tuple[InputProblem, ...]:
+        """The parts that could not be read; beyond a limit they are only counted."""
+        return self._problems.found()
+
+    @property
+    def position(self) -> int:
+        """How many bytes were read of the file that is open now; 0 where that is not known."""
+        return 0 if self._file is None or self._file.closed else self._file.tell()
+
+    def __iter__(self) -> Iterator[Trace]:
+        problems = self._problems = ProblemList(str(self.path), self.limits.problems)
+        found = False
+        for source, line, item in self._sources():
+            if isinstance(item, Trace):
+                found = True
+                yield item
+            else:
+                problems.add(source, line, item)
+        if not found:
+            raise nothing_to_read(self.path, problems.found(), "transcript" if self._is_answered else "prompt")
+
+    def _sources(self) -> Iterator[tuple[str, int, Trace | str]]:
+        """What a file or a folder holds, as (file, line, trace or the words for what could not be read)."""
+        if self._is_answered and self.path.is_dir():
+            yield from folder.items(self.path, self._items, SUFFIXES, self.limits)
+            return
+        check_path(self.path, SUFFIXES if self._is_answered else (*SUFFIXES, *_PLAIN))
+        yield from ((str(self.path), line, item) for line, item in self._items(self.path, self.path.name))
+
+    def _items(self, path: Path, shown: str) -> Iterator[tuple[int, Trace | str]]:
+        return items_of(path, self.columns, self.limits, shown, self._is_answered, self._opened)
+
+    def _opened(self, file: BinaryIO) -> None:
+        self._file = file
+
+
+class ProblemList:
+    """Problems in order, the first `most` of them in full; `path` is what was read."""
+
+    def __init__(self, path: str, most: int) -> None:
+        self._most = most
+        self._kept: list[InputProblem] = []
+        self._uncounted, self._last = 0, (path, 0)
+
+    def add(self, source: str, line: int, words: str) -> None:
+        """The next problem."""
+        if len(self._kept) < self._most:
+            self._kept.append(InputProblem(source, line, words))
         else:
-            uncounted, last = uncounted + 1, (source, line)
-    if uncounted:
-        problems.append(InputProblem(*last, f"{uncounted:,} more parts up to this line could not be read"))
-    if not traces:
-        what = "transcript" if answered else "prompt"
-        raise TranscriptError(f"there is no {what} to read in {quote(str(path))}: {_why(path, problems)}")
-    return Transcripts(tuple(traces), tuple(problems))
+            self.count(source, line, 1)
+
+    def count(self, source: str, line: int, number: int) -> None:
+        """So many more, up to this line, which are only counted."""
+        self._uncounted, self._last = self._uncounted + number, (source, line)
+
+    def found(self) -> tuple[InputProblem, ...]:
+        """What there was so far, and how many more."""
+        if not self._uncounted:
+            return tuple(self._kept)
+        words = f"{self._uncounted:,} more parts up to this line could not be read"
+        return (*self._kept, InputProblem(*self._last, words))
 
 
-def _why(path: Path, problems: list[InputProblem]) -> str:
+def _all_of(stream: TranscriptStream) -> Transcripts:
+    traces = tuple(stream)
+    return Transcripts(traces, stream.problems)
+
+
+def nothing_to_read(path: Path, problems: Sequence[InputProblem], what: str = "transcript") -> TranscriptError:
+    """The error for a file or folder in which not one transcript could be read."""
+    return TranscriptError(f"there is no {what} to read in {quote(str(path))}: {_why(path, problems)}")
+
+
+def _why(path: Path, problems: Sequence[InputProblem]) -> str:
     if not problems:
         return "it is empty"
     first = problems[0]
@@ -90,23 +168,18 @@ def _why(path: Path, problems: list[InputProblem]) -> str:
     return f"{where}line {first.line}: {first.message}"
 
 
-def _sources(
-    path: Path, columns: ColumnNames, limits: Limits, answered: bool
-) -> Iterator[tuple[str, int, Trace | str]]:
-    """What a file or a folder holds, as (file, line, trace or the words for what could not be read)."""
-    if answered and path.is_dir():
-        yield from folder.items(
-            path, lambda file, shown: _items(file, columns, limits, shown, answered), SUFFIXES, limits
-        )
-        return
-    check_path(path, SUFFIXES if answered else (*SUFFIXES, *_PLAIN))
-    yield from ((str(path), line, item) for line, item in _items(path, columns, limits, path.name, answered))
-
-
-def _items(
-    path: Path, columns: ColumnNames, limits: Limits, shown: str, answered: bool
+def items_of(
+    path: Path,
+    columns: ColumnNames,
+    limits: Limits,
+    shown: str,
+    answered: bool,
+    opened: Callable[[BinaryIO], None] | None = None,
 ) -> Iterator[tuple[int, Trace | str]]:
-    """What the file holds, in order: traces, and the words for what could not be read."""
+    """What the file holds, in order: traces, and the words for what could not be read.
+
+    A file of lines is handed to `opened`, to see how far the reading has come.
+    """
     suffix = path.suffix.lower()
     try:
         if suffix in _PARQUET:
@@ -115,6 +188,8 @@ def _items(
             yield from inspect_log.samples(path, limits, shown, answered)
         else:
             with path.open("rb") as file:
+                if opened is not None:
+                    opened(file)
                 yield from _lines(Lines(file, limits), suffix, columns, limits, shown, answered)
     except OSError as error:
         raise TranscriptError(f"{quote(str(path))} cannot be read: {error.strerror or error}") from error
@@ -129,12 +204,13 @@ def _lines(
     elif suffix in _PLAIN:
         yield from _plain(lines, shown)
     else:
-        yield from _json_lines(lines, columns, limits, shown, answered)
+        yield from json_lines(lines, columns, limits, shown, answered)
 
 
-def _json_lines(
+def json_lines(
     lines: Lines, columns: ColumnNames, limits: Limits, name: str, answered: bool
 ) -> Iterator[tuple[int, Trace | str]]:
+    """What lines of JSON hold, in order: (line, trace or the words for what could not be read)."""
     while True:
         try:
             line = next(lines).strip()

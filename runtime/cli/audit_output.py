@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -64,18 +64,29 @@ def write_files(
     out: str,
     formats: Sequence[str],
     record: AuditRecord,
-    traces: Sequence[Trace],
+    traces: Iterable[Trace],
     compiled: Compiled,
     comparison: BaselineComparison | None,
 ) -> None:
-    """Writes the formats into the folder and says which; what cannot be written is one message and exit code 2."""
+    """Writes the formats into the folder, the report of old where none is named, and says which files those are.
+
+    What cannot be written, and transcripts that are no longer those that were audited, is one message and exit code 2.
+    """
+    from bylaw.runtime.audit.inputs import TranscriptError
+    from bylaw.runtime.report import write_report
     from bylaw.runtime.report.audit_files import write_audit_files
+    from bylaw.runtime.report.audit_verdicts import OtherTranscripts
     from bylaw.runtime.report.write import ReportError
 
     try:
-        paths = write_audit_files(out, formats, record, traces, compiled.require(), compiled.source, comparison)
+        if formats:
+            paths = write_audit_files(out, formats, record, traces, compiled.require(), compiled.source, comparison)
+        else:
+            paths = write_report(record, out)
     except ReportError as error:
         fail(str(error), UNUSABLE)
+    except (OtherTranscripts, TranscriptError) as error:
+        fail(f"the transcripts changed while they were audited, so no report was written: {error}", UNUSABLE)
     for path in paths:
         click.echo(f"wrote {path}", err=True)
 

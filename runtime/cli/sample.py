@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +20,24 @@ from bylaw.runtime.cli.shared import LEFT_OUT, UNUSABLE, compile_or_exit, fail
 
 if TYPE_CHECKING:
     from bylaw.compiler.pipeline import Compiled
+    from bylaw.compiler.program import RewardProgram
     from bylaw.runtime.audit.inputs import Transcripts
     from bylaw.runtime.judges.budget import Meter
     from bylaw.runtime.running.export import Holding
     from bylaw.runtime.running.plan import Plan
     from bylaw.runtime.running.run import Job
     from bylaw.runtime.running.store import RunStore
+    from bylaw.runtime.stopping_record import StoppingRecord
+
+
+_BATCH = 20
+"""Prompts between two looks at whether limits are decided."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Ways:
-    """What is done with the samples. Prices: for a million tokens."""
+    """What is done with the samples. Prices: for a million tokens. `until`: the rules that are to be decided, and the
+    seed of the order of prompts."""
 
     store: Path
     transcripts: Path
@@ -40,6 +47,7 @@ class _Ways:
     price_in: float | None
     price_out: float | None
     as_json: bool
+    until: tuple[RewardProgram, int] | None = None
 
 
 @click.command("sample")
@@ -50,7 +58,7 @@ def command(
     source: str, out: str, transcripts: str | None, first_try_only: bool, dry_run: bool, price_in: float | None,
     price_out: float | None, as_json: bool, prompts: str | None, system: str | None, seed: int, no_seed: bool,
     budget_requests: int | None, budget_tokens: int | None, budget_seconds: float | None, retry_failed: bool,
-    scoring: Scoring, **others: Any,
+    until_decided: bool, scoring: Scoring, **others: Any,
 ) -> None:  # fmt: skip
     """Ask a model for the answers that an audit needs, and keep each at once.
 
@@ -66,8 +74,12 @@ def command(
     the endpoint withheld or nobody could read becomes a conversation without an answer, which an audit counts as
     unscored; it is not asked for again without --retry-failed, since that would choose among the answers.
 
-    Exit codes: 0 every sample has an answer, 1 the policy cannot be enforced, 2 wrong usage or unusable input, 3 some
-    samples have none, or a prompt could not be read, 4 a regulated answer failed the last check, 130 interrupted.
+    With --until-decided prompts are asked in a random order, and no more once `bylaw audit --stop`, with the same
+    --seed, would have decided every limit and hard rule.
+
+    Exit codes: 0 every sample has an answer (or all is decided), 1 the policy cannot be enforced, 2 wrong usage or
+    unusable input, 3 some samples have none, or a prompt could not be read, 4 a regulated answer failed the last check,
+    130 interrupted.
     """
     from bylaw.runtime.judges.budget import Budget, Meter
 
@@ -78,6 +90,8 @@ def command(
         price_in, price_out, as_json,
     )  # fmt: skip
     compiled, read = _prompts(source, prompts)
+    if until_decided:
+        ways = replace(ways, until=(_undecided(compiled, wanted), seed))
     meter = Meter(Budget(budget_requests, budget_tokens, budget_seconds))
     with job_of(wanted, compiled, source, scoring, read, _system(system), meter) as job:
         code = _dry_run(job.plan, ways) if dry_run else _run(job, ways, meter)
@@ -107,6 +121,26 @@ def _require(
         raise click.UsageError("--calibration, --option and the options about scores are of use with --regulated only")
     if any(not text for text in wanted.stop):
         raise click.UsageError("an empty --stop would end every answer before it begins")
+
+
+def _undecided(compiled: Compiled | None, wanted: Wanted) -> RewardProgram:
+    """The rules that answers are to decide; what cannot be followed is one message and exit code 2."""
+    from bylaw.runtime.audit.followed import StoppingError, StoppingSettings
+    from bylaw.runtime.audit.stopping import Stopper
+    from bylaw.runtime.running.until_decided import require_plain
+
+    if compiled is None:
+        raise click.UsageError("--until-decided needs a policy RULES: its limits are what is decided")
+    if wanted.regulated:
+        raise click.UsageError(
+            "--until-decided is not for --regulated: a decoder draws the answers of all prompts together"
+        )
+    try:
+        require_plain(compiled.require())
+        Stopper(compiled.require(), StoppingSettings(), is_repeated=wanted.epochs > 1)
+    except StoppingError as error:
+        fail(str(error), UNUSABLE)
+    return compiled.require()
 
 
 def _prompts(source: str, given: str | None) -> tuple[Compiled | None, Transcripts]:
@@ -160,42 +194,63 @@ def _transcripts_place(out: str, given: str | None, source: str, prompts: str | 
 def _run(job: Job, ways: _Ways, meter: Meter) -> int:
     """Brings what is missing, writes what is there, says how it stands; the exit code."""
     from bylaw.runtime.running.export import holding, summary, write_transcripts
-    from bylaw.runtime.running.run import bring_missing, to_ask
     from bylaw.runtime.running.store import open_store
 
     store = open_store(ways.store)
     try:
         store.begin(job.plan)
-        missing = len(to_ask(job.plan, store, again=ways.again))
         left: Counter[str] = Counter()
-        is_interrupted = False
+        stopped, is_interrupted = None, False
         try:
-            with Bars() as bars:
-                if missing:
-                    bars.stage("samples", missing)
-                left = bring_missing(job, store, lambda done: bars.progress(done, missing), again=ways.again)
+            left, stopped = _bring(job, store, ways)
         except KeyboardInterrupt:
             is_interrupted = True
         held = holding(store)
         written = write_transcripts(held, ways.transcripts, first_try_only=ways.first_try_only)
-        _say(held, ways, written, left, meter)
+        _say(held, ways, written, left, meter, stopped)
         if is_interrupted:
             click.echo(
                 f"interrupted; what is there is kept, and the same command goes on with `{ways.store}`", err=True
             )
             return INTERRUPTED
-        return 0 if summary(held).is_complete else LEFT_OUT
+        found = summary(held)
+        is_decided = stopped is not None and stopped.ended == "decided" and not found.failed
+        return 0 if found.is_complete or is_decided else LEFT_OUT
     finally:
         store.close()
 
 
-def _say(held: Holding, ways: _Ways, written: int, left: Counter[str], meter: Meter) -> None:
+def _bring(job: Job, store: RunStore, ways: _Ways) -> tuple[Counter[str], StoppingRecord | None]:
+    """What was left out for now, by the reason; and how the limits stand, where these say when to stop."""
+    from bylaw.runtime.running.run import bring_missing, to_ask
+
+    missing = len(to_ask(job.plan, store, again=ways.again))
+    with Bars() as bars:
+        if missing:
+            bars.stage("samples" if ways.until is None else "samples, until decided", missing)
+
+        def tell(done: int) -> None:
+            bars.progress(done, missing)
+
+        if ways.until is None:
+            return bring_missing(job, store, tell, again=ways.again), None
+        from bylaw.runtime.audit.followed import StoppingSettings
+        from bylaw.runtime.running.until_decided import bring_until_decided
+
+        program, seed = ways.until
+        settings = StoppingSettings(seed, batch=_BATCH)
+        return bring_until_decided(job, store, program, settings, tell, again=ways.again)
+
+
+def _say(
+    held: Holding, ways: _Ways, written: int, left: Counter[str], meter: Meter, stopped: StoppingRecord | None
+) -> None:
     from bylaw.runtime.running.export import summary
 
     found = summary(held)
     spent = meter.spent
     if ways.as_json:
-        body = {
+        body: dict[str, Any] = {
             "store": str(ways.store),
             "transcripts": {"path": str(ways.transcripts), "lines": written},
             "samples": asdict(found),
@@ -207,6 +262,8 @@ def _say(held: Holding, ways: _Ways, written: int, left: Counter[str], meter: Me
                 "not_asked": dict(sorted(left.items())),
             },
         }
+        if stopped is not None:
+            body["stopping"] = asdict(stopped)
         click.echo(json.dumps(body, ensure_ascii=False, indent=2))
         return
     failed = sum(found.failed.values())
@@ -215,6 +272,10 @@ def _say(held: Holding, ways: _Ways, written: int, left: Counter[str], meter: Me
         f"{found.planned:,} samples: {found.answered:,} answered, {failed:,} without an answer{by_class}, "
         f"{found.missing:,} still to ask"
     )
+    if stopped is not None:
+        from bylaw.runtime.report.audit_stopping import stopping_sentence
+
+        click.echo(stopping_sentence(stopped))
     if found.cut:
         click.echo(f"{found.cut:,} answers were cut at their limit of {held.plan.settings['max_tokens']:,} tokens")
     if found.retried:

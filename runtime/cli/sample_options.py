@@ -102,6 +102,11 @@ _PACE = (
     ),
     click.option("--budget-tokens", metavar="N", type=click.IntRange(0), help="Most tokens of this call, in and out."),
     click.option("--budget-seconds", metavar="S", type=Positive(min=0), help="Most seconds of this call."),
+    click.option(
+        "--until-decided",
+        is_flag=True,
+        help="With RULES: ask prompts in the order that --seed fixes, until every limit and hard rule is decided.",
+    ),
     click.option("--retry-failed", is_flag=True, help="Ask again what was withheld or could not be read before."),
 )
 _OUT = (

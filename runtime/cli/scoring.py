@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bylaw.runtime.scorers.catalog import Making
     from bylaw.runtime.scoring_record import ConceptScoring
     from bylaw.spec.expression import Concept
+    from bylaw.spec.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,21 @@ def scorers_or_exit(compiled: Compiled, rules: str, scoring: Scoring, model: str
 def _declared(compiled: Compiled) -> dict[str, Concept]:
     """The concepts of the policy itself: labels may speak of those that no rule hangs on."""
     return {} if compiled.regulators is None else {each.name: each for each in compiled.regulators.concepts}
+
+
+def require_other_judges(scorers: Scorers, traces: Iterable[Trace]) -> None:
+    """A judge may not judge what it wrote itself: exit code 2; a line on stderr where transcripts do not name the model
+    that answered."""
+    from bylaw.runtime.judges.under_test import models_that_answered, models_that_judge, require_other_models
+
+    judging = models_that_judge(scorers.by_concept.values())
+    if not judging:
+        return
+    answered = models_that_answered(traces)
+    if not answered:
+        announce("the transcripts name no `model` that answered: see to it that the judge is another one")
+    with scoring_refused():
+        require_other_models(judging, answered)
 
 
 def require(scoring: Scoring) -> None:

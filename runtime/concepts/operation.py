@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bylaw.runtime.audit.statistics import clustered_rate
+from bylaw.runtime.audit.clustered import rate_interval
 from bylaw.runtime.concepts.examples import HeldOut
 from bylaw.runtime.concepts.performance import Difference, Estimated
 
@@ -121,5 +121,5 @@ def share(outcomes: Sequence[Any] | Any, groups: Sequence[Any] | Any) -> Share:
     """The share of outcomes [N] that are true, with its interval; `groups` [N]: the conversation of each."""
     said, of = [bool(each) for each in outcomes], [int(each) for each in groups]
     value = sum(said) / len(said)
-    found = clustered_rate(said, of if len(set(of)) < len(of) else None)
+    found = rate_interval(said, of if len(set(of)) < len(of) else None)
     return Share(sum(said), len(said), min(found.low, value), max(found.high, value))

@@ -10,7 +10,8 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from bylaw.runtime.audit.statistics import clustered_rate, normal_quantile
+from bylaw.runtime.audit.clustered import rate_interval
+from bylaw.runtime.audit.statistics import normal_quantile
 from bylaw.runtime.concepts.conformal import BoolArray, FloatArray
 
 IntArray = npt.NDArray[np.int64]
@@ -148,7 +149,7 @@ def _rate(right: BoolArray, among: BoolArray, groups: list[int]) -> Estimated:
     outcomes = right[among].tolist()
     keys = [group for group, is_in in zip(groups, among.tolist(), strict=True) if is_in]
     clusters = cast("list[Hashable]", keys) if len(set(keys)) < len(keys) else None
-    value, found = sum(outcomes) / len(outcomes), clustered_rate(outcomes, clusters)
+    value, found = sum(outcomes) / len(outcomes), rate_interval(outcomes, clusters)
     return Estimated(value, min(found.low, value), max(found.high, value))
 
 

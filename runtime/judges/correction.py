@@ -6,7 +6,8 @@ model under test. So a calibration holds for the model whose texts were labelled
 * `quality`: sensitivity, specificity and kappa from pairs (people, judge).
 * `prediction_powered`: the rate from labels of a *random* part of the audited texts and verdicts on the rest; never
   worse, for many texts, than the labels alone (PPI++). Takes graded scores too. This is the one to report.
-* `label_sheet.stratified`: the same from a label sheet that was drawn by strata, as by verdict.
+* `label_sheet.stratified`: the same from a label sheet that was drawn by strata, as by verdict; `sheet_quality` is
+  `quality` for those.
 * `rogan_gladen`: the rate from sensitivity and specificity alone, as a check on the others: it needs no labels of the
   audited texts, and trusts that both are the same there.
 
@@ -22,13 +23,14 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+from bylaw.runtime.audit import clustered
 from bylaw.runtime.audit.statistics import (
     CONFIDENCE,
-    clustered_rate,
     cohen_kappa,
     estimate,
     normal_quantile,
     t_quantile,
+    wilson,
 )
 from bylaw.runtime.judges.estimates import (
     Corrected,
@@ -55,27 +57,29 @@ class JudgeQuality:
 
     Counts of texts; `sensitivity`: the share of the judge's "does" where people say "does", `specificity` likewise for
     "does not", each with its 95 % interval and None where people gave no such label. `kappa`: agreement beyond chance;
-    None where one label only was given by both.
+    None where one label only was given by both. Where texts were drawn by strata the counts are effective ones: of
+    texts drawn evenly that would tell as much; `labelled` is then how many there were.
     """
 
-    true_positive: int
-    false_positive: int
-    false_negative: int
-    true_negative: int
+    true_positive: float
+    false_positive: float
+    false_negative: float
+    true_negative: float
     sensitivity: float | None
     sensitivity_interval: Interval | None
     specificity: float | None
     specificity_interval: Interval | None
     kappa: float | None
     kappa_interval: Interval | None
+    labelled: int | None = None
 
     @property
-    def positives(self) -> int:
+    def positives(self) -> float:
         """Texts of which people say that they do."""
         return self.true_positive + self.false_negative
 
     @property
-    def negatives(self) -> int:
+    def negatives(self) -> float:
         """Texts of which people say that they do not."""
         return self.true_negative + self.false_positive
 
@@ -88,7 +92,8 @@ class JudgeQuality:
 
     def describe(self) -> str:
         """One line to stand beside every rate of this judge."""
-        parts = [f"{self.positives + self.negatives} texts labelled by people too"]
+        count = self.positives + self.negatives if self.labelled is None else self.labelled
+        parts = [f"{round(count)} texts labelled by people too"]
         for name, value, interval in (
             ("sensitivity", self.sensitivity, self.sensitivity_interval),
             ("specificity", self.specificity, self.specificity_interval),
@@ -139,12 +144,19 @@ def _class_rate(
     mine = [i for i, said in enumerate(people) if bool(said) is label]
     right = [bool(judge[i]) is label for i in mine]
     clusters = None if groups is None else [groups[i] for i in mine]
-    return (sum(right) / len(right), clustered_rate(right, clusters)) if right else None
+    return (sum(right) / len(right), _rate_interval(right, clusters)) if right else None
 
 
 def _share(right: int, wrong: int) -> tuple[float, Interval] | None:
     outcomes = [True] * right + [False] * wrong
-    return (right / len(outcomes), clustered_rate(outcomes)) if outcomes else None
+    return (right / len(outcomes), _rate_interval(outcomes, None)) if outcomes else None
+
+
+def _rate_interval(outcomes: Sequence[bool], clusters: Sequence[Hashable] | None) -> Interval:
+    if clusters is None:
+        return wilson(sum(outcomes), len(outcomes))
+    # texts of one conversation say nothing of how others vary
+    return clustered.rate(outcomes, clusters).interval if len(set(clusters)) > 1 else Interval(0.0, 1.0)
 
 
 def _kappa_interval(table: tuple[int, int, int, int], kappa: float) -> Interval:
@@ -190,7 +202,7 @@ def rogan_gladen(judged: float, total: float, of: JudgeQuality, confidence: floa
         power=None,
         labels_alone=None,
         judged=q,
-        labelled=positives + negatives,
+        labelled=round(positives + negatives) if of.labelled is None else of.labelled,
         audited=round(total),
     )
 

@@ -108,6 +108,16 @@ class HuggingFaceModel:
         return self._digest
 
     @property
+    def network(self) -> Any:
+        """The network itself."""
+        return self._network
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer itself."""
+        return self._tokenizer
+
+    @property
     def parameters(self) -> int:
         """How many numbers the weights have."""
         return int(self._network.num_parameters())

@@ -47,9 +47,9 @@ def baseline_rows(comparison: BaselineComparison) -> list[tuple[str, ...]]:
         (
             one_line(change.term),
             change.status,
-            _value(change.then, change.is_share),
-            _value(change.now, change.is_share),
-            _difference(change.difference, change.is_share),
+            value_words(change.then, change.is_share),
+            value_words(change.now, change.is_share),
+            difference_words(change.difference, change.is_share),
             change.reason,
         )
         for change in in_order(comparison)
@@ -73,13 +73,15 @@ def baseline_rate_rows(comparison: BaselineComparison, labels: dict[str, str]) -
     )
 
 
-def _value(value: float | None, is_share: bool) -> str:
+def value_words(value: float | None, is_share: bool) -> str:
+    """A rate or mean."""
     if value is None:
         return NOTHING
     return percent(value) if is_share else quantity(value)
 
 
-def _difference(interval: Interval | None, is_share: bool) -> str:
+def difference_words(interval: Interval | None, is_share: bool) -> str:
+    """The interval of a difference of rates or means."""
     if interval is None:
         return NOTHING
     if is_share:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bylaw.compiler.program import RewardProgram
 from bylaw.runtime.audit.baseline import BaselineComparison
+from bylaw.runtime.audit.inspect_export import EARLIEST, ExportError, write_inspect_log
 from bylaw.runtime.record import AuditRecord
 from bylaw.runtime.report.audit_junit import audit_junit
 from bylaw.runtime.report.audit_markdown import audit_markdown
@@ -22,8 +24,10 @@ from bylaw.spec.trace import Trace
 
 FORMATS: dict[str, str] = {
     "html": "audit.html", "md": "audit.md", "jsonl": "verdicts.jsonl", "junit": "junit.xml", "sarif": "audit.sarif",
+    "inspect": "audit.eval",
 }  # fmt: skip
-"""The file of each format. `summary.json`, which a later audit takes as its baseline, is always written beside them."""
+"""The file of each format; `inspect` is a log that `inspect view` opens. Always written beside them is `summary.json`,
+which a later audit takes as its baseline."""
 
 SUMMARY = "summary.json"
 
@@ -42,7 +46,7 @@ def write_audit_files(
     directory: str | Path,
     formats: Sequence[str],
     record: AuditRecord,
-    traces: Sequence[Trace],
+    traces: Iterable[Trace],
     program: RewardProgram,
     policy: Source,
     comparison: BaselineComparison | None = None,
@@ -61,8 +65,11 @@ def write_audit_files(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, lines in _contents(chosen, record, traces, program, policy, comparison, per_rule):
-            temporary = folder / f".{name}.{os.getpid()}.tmp"
+            temporary = folder / f".{os.getpid()}.tmp.{name}"
             waiting[temporary] = folder / name
+            if name == FORMATS["inspect"]:
+                _write_log(temporary, record, traces, program)
+                continue
             # half a surrogate pair cannot be written; in JSON the escape means the same
             with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
                 file.writelines(lines)
@@ -84,7 +91,7 @@ def write_audit_files(
 def _contents(
     chosen: Sequence[str],
     record: AuditRecord,
-    traces: Sequence[Trace],
+    traces: Iterable[Trace],
     program: RewardProgram,
     policy: Source,
     comparison: BaselineComparison | None,
@@ -109,4 +116,21 @@ def _contents(
         yield FORMATS["junit"], (audit_junit(record, comparison) + "\n",)
     if "sarif" in chosen:
         yield FORMATS["sarif"], (audit_sarif(record, program, policy, comparison),)
+    if "inspect" in chosen:
+        yield FORMATS["inspect"], ()
     yield SUMMARY, (summary_json(record, comparison),)
+
+
+def _write_log(place: Path, record: AuditRecord, traces: Iterable[Trace], program: RewardProgram) -> None:
+    """The log of Inspect, in a pass of its own. An audit has no time of its own, so that equal audits give equal bytes:
+    the log carries the one of SOURCE_DATE_EPOCH (seconds), where that is set. Raises ReportError."""
+    given = os.environ.get("SOURCE_DATE_EPOCH", "").strip()
+    try:
+        created = datetime.fromtimestamp(int(given), UTC) if given else EARLIEST
+    except (ValueError, OverflowError, OSError):
+        raise ReportError(f"SOURCE_DATE_EPOCH is {given!r}: write seconds since 1970, or unset it") from None
+    scored = ((each.trace, each.scores) for each in judged(program, traces, record))
+    try:
+        write_inspect_log(record, traces, scored, place, created=created)
+    except ExportError as error:
+        raise ReportError(str(error)) from error

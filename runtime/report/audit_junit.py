@@ -25,7 +25,7 @@ def audit_junit(record: AuditRecord, comparison: BaselineComparison | None = Non
 def _case(term: TermAudit, record: AuditRecord, change: Change | None) -> Case:
     details = "\n".join(_details(term, record, change))
     failure = Failure(*_kind(term, change), details)
-    is_error = change.status == "not measured" if change is not None else state(term) == "unknown" and _binds(term)
+    is_error = change.status == "not measured" if change is not None else _is_open(term)
     is_failure = not is_error and (change.status in FAILING if change is not None else state(term) == "broken")
     return Case(
         f"bylaw.audit.{term.rule}",
@@ -36,8 +36,10 @@ def _case(term: TermAudit, record: AuditRecord, change: Change | None) -> Case:
     )
 
 
-def _binds(term: TermAudit) -> bool:
-    return term.kind == "hard" or term.bound is not None
+def _is_open(term: TermAudit) -> bool:
+    """Whether the gate does not let a clause pass of which nothing is known to be wrong."""
+    is_binding = term.kind == "hard" or term.bound is not None or not term.is_scored_enough
+    return state(term) == "unknown" and is_binding
 
 
 def _kind(term: TermAudit, change: Change | None) -> tuple[str, str]:

@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 from bylaw.runtime.audit.baseline import FAILING, BaselineComparison
 from bylaw.runtime.record import AuditRecord, TermAudit, writable
-from bylaw.runtime.report.figures import limit_met, percent, plural
-from bylaw.runtime.report.gate import passes_gate
+from bylaw.runtime.report.figures import limit_met, percent, plural, stated_percent
+from bylaw.runtime.report.gate import passes_gate, too_unscored
+from bylaw.runtime.report.text import one_line
 
 SUMMARY_SCHEMA_VERSION = 1
 
@@ -44,11 +45,11 @@ class Outcome:
 def state(term: TermAudit) -> State:
     """How a clause stands. `broken` and `unknown` are just what a gate does not let pass."""
     met = limit_met(term)
-    if (term.kind == "hard" and term.violated) or met == "missed":
+    if (term.kind == "hard" and (term.violated or term.within is False)) or met == "missed":
         return "broken"
     if not term.applicable and not term.unscored:
         return "idle"
-    if (term.kind == "hard" and term.unscored) or met == "cannot be told":
+    if (term.kind == "hard" and term.unscored) or met == "cannot be told" or not term.is_scored_enough:
         return "unknown"
     if term.kind == "soft" and term.violated:
         return "weighed"
@@ -76,9 +77,11 @@ def outcome_of(record: AuditRecord) -> Outcome:
     if found["broken"]:
         result: Result = "failed"
         words = f"{len(found['broken'])} of {count} that must be kept {_was(len(found['broken']))} broken."
-    elif not passes_gate(record):
+    elif found["unknown"]:
         result = "cannot be told"
         words = f"Of {count} that must be kept, it cannot be told whether {len(found['unknown'])} were."
+    elif not passes_gate(record):
+        result, words = "cannot be told", _too_unscored(record)
     elif not record.transcripts:
         result, words = "cannot be told", "No transcript was audited, so nothing is known."
     elif not binding:
@@ -88,6 +91,16 @@ def outcome_of(record: AuditRecord) -> Outcome:
     else:
         result, words = "passed", f"None of {count} that must be kept was found broken."
     return Outcome(result, words, tuple(_remarks(record, found["idle"], result)))
+
+
+def _too_unscored(record: AuditRecord) -> str:
+    lost = too_unscored(record)
+    worst = max(lost, key=lambda term: term.unscored / (term.applicable + term.unscored))
+    share = percent(worst.unscored / (worst.applicable + worst.unscored))
+    return (
+        f"Too much could not be scored: {share} of the answers to which {one_line(worst.term)} may apply, where "
+        f"{stated_percent(record.most_unscored)} are allowed."
+    )
 
 
 def _remarks(record: AuditRecord, idle: Sequence[TermAudit], result: Result) -> list[str]:
@@ -148,6 +161,9 @@ def summary_json(record: AuditRecord, comparison: BaselineComparison | None = No
         "gate": passes_gate(record),
         "problems": len(record.problems),
         "terms": [_term_data(term) for term in record.terms],
+        "most_unscored": record.most_unscored,
+        "unscored_too_often": [term.term for term in too_unscored(record)],
+        **_together_data(record),
     }
     if comparison is not None:
         data["baseline"] = {
@@ -160,6 +176,20 @@ def summary_json(record: AuditRecord, comparison: BaselineComparison | None = No
             "notes": list(comparison.notes),
         }
     return json.dumps(writable(data), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def _together_data(record: AuditRecord) -> dict[str, Any]:
+    """What is said of all rules together, and by other steps of an audit, where there is any of it."""
+    found: dict[str, Any] = {
+        "tests": record.tests,
+        "score": record.score,
+        "against": record.against,
+        "stopping": record.stopping,
+    }
+    data: dict[str, Any] = {name: dataclasses.asdict(value) for name, value in found.items() if value is not None}
+    several: dict[str, Any] = {"labellers": record.labellers, "corrections": record.corrections, "power": record.power}
+    data.update({name: [dataclasses.asdict(each) for each in values] for name, values in several.items() if values})
+    return data
 
 
 def _term_data(term: TermAudit) -> dict[str, Any]:

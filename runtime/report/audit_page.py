@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bylaw.compiler.evaluate import Verdict
 from bylaw.runtime.audit.baseline import BaselineComparison
-from bylaw.runtime.record import Agreement, AuditRecord, TermAudit
+from bylaw.runtime.record import AuditRecord, TermAudit
 from bylaw.runtime.report import figures, rows, scores
 from bylaw.runtime.report.audit_baseline import (
     HEADINGS,
@@ -25,9 +25,13 @@ from bylaw.runtime.report.audit_baseline import (
     baseline_rows,
     baseline_sentence,
 )
+from bylaw.runtime.report.audit_corrected import badge_of, corrected_block
 from bylaw.runtime.report.audit_outcome import STATES, by_concern, outcome_of, state
+from bylaw.runtime.report.audit_sections import NAMES, sections_of
+from bylaw.runtime.report.audit_together import chance_words, kappa_words, labellers_sentence
 from bylaw.runtime.report.audit_verdicts import Judged, verdict_of
 from bylaw.runtime.report.charts import RateRow, rate_chart
+from bylaw.runtime.report.sections import section_html
 from bylaw.runtime.report.text import one_line
 from bylaw.spec.trace import Message
 
@@ -161,13 +165,15 @@ def audit_page(record: AuditRecord, answers: AnswerCollector, comparison: Baseli
         "outcome": outcome_of(record),
         "states": STATES,
         "state_counts": _state_counts(terms),
-        "worst": _worst(terms, answers),
-        "rows": [{"term": term, "state": state(term), "words": dict(STATES)[state(term)]} for term in terms],
+        "worst": _worst(record, terms, answers),
+        "rows": [_row(record, term) for term in terms],
+        "sections": _sections(record),
+        "corrected": corrected_block(record),
         "rate_charts": _rate_charts(rows.audit_rate_rows(_only(record, terms)), "rates", _RATES),
         "answers": _answers(terms, answers),
         "answers_note": _answers_note(answers),
         "baseline": None if comparison is None else _baseline(record, comparison),
-        "agreements": _agreements(record.agreements),
+        "agreements": _agreements(record),
         "scores": {
             "title": scores.TITLE,
             "note": scores.NOTE,
@@ -206,7 +212,18 @@ def _state_counts(terms: Sequence[TermAudit]) -> list[tuple[str, int]]:
     return [(words, number) for words, number in counts if number]
 
 
-def _worst(terms: Sequence[TermAudit], answers: AnswerCollector) -> list[dict[str, Any]]:
+def _row(record: AuditRecord, term: TermAudit) -> dict[str, Any]:
+    stands = state(term)
+    return {"term": term, "state": stands, "words": dict(STATES)[stands], "badge": badge_of(record, term.term)}
+
+
+def _sections(record: AuditRecord) -> dict[str, Any]:
+    """The parts that stand at places of their own, by name; empty where there is nothing to say."""
+    found = {section.name: section_html(section) for section in sections_of(record)}
+    return {name: found.get(name, "") for name in NAMES}
+
+
+def _worst(record: AuditRecord, terms: Sequence[TermAudit], answers: AnswerCollector) -> list[dict[str, Any]]:
     """The clauses of most concern, with one sentence each."""
     found = [term for term in terms if state(term) in ("broken", "unknown", "weighed")][:_WORST]
     shown = answers.answers
@@ -214,14 +231,14 @@ def _worst(terms: Sequence[TermAudit], answers: AnswerCollector) -> list[dict[st
         {
             "term": term,
             "state": state(term),
-            "sentence": _sentence(term),
+            "sentence": _sentence(record, term),
             "answers": sum(any(each.term == term.term for each in (*a.broken, *a.unscored)) for a in shown),
         }
         for term in found
     ]
 
 
-def _sentence(term: TermAudit) -> str:
+def _sentence(record: AuditRecord, term: TermAudit) -> str:
     """What was measured of a clause, in words that need no knowledge of statistics."""
     applied = figures.plural(term.applicable, "answer")
     if term.rate is not None:
@@ -234,7 +251,8 @@ def _sentence(term: TermAudit) -> str:
     else:
         said = "Nothing could be measured."
     if term.bound is not None:
-        said += f" The limit is {figures.limit(term)}: {figures.limit_met(term)}."
+        chance = chance_words(record, term)
+        said += f" The limit is {figures.limit(term)}: {figures.limit_met(term)}{', ' * bool(chance)}{chance}."
     if term.unscored:
         said += f" {figures.plural(term.unscored, 'answer')} could not be scored"
         bounds = term.best is not None and term.worst is not None
@@ -312,7 +330,8 @@ def _answers_note(answers: AnswerCollector) -> str:
     )
 
 
-def _agreements(agreements: Sequence[Agreement]) -> dict[str, Any] | None:
+def _agreements(record: AuditRecord) -> dict[str, Any] | None:
+    agreements = record.agreements
     if not agreements:
         return None
 
@@ -328,11 +347,12 @@ def _agreements(agreements: Sequence[Agreement]) -> dict[str, Any] | None:
                 item.term,
                 share(item.agreement, item.agreement_interval),
                 figures.percent(item.majority_baseline),
-                figures.NOTHING if item.kappa is None else figures.quantity(item.kappa),
+                kappa_words(item.kappa, item.kappa_interval),
                 share(item.sensitivity, item.sensitivity_interval),
                 share(item.specificity, item.specificity_interval),
                 f"broken means {item.column} is {' or '.join(item.positive_labels)}",
             )
             for item in agreements
         ],
+        "people": [labellers_sentence(each) for each in record.labellers],
     }  # fmt: skip

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from bylaw.compiler.evaluate import TermScore, Verdict
 from bylaw.compiler.program import RewardProgram, RewardTerm
-from bylaw.runtime.audit.audit import score
 from bylaw.runtime.audit.scanning import Scanner
+from bylaw.runtime.audit.tally import batches, score
 from bylaw.runtime.record import AuditRecord, writable
 from bylaw.spec.errors import place
 from bylaw.spec.source import Source, Span
@@ -39,22 +40,27 @@ class Judged:
         return self.trace.id or f"transcript {self.number}"
 
 
-def judged(program: RewardProgram, traces: Sequence[Trace], record: AuditRecord) -> Iterator[Judged]:
-    """The verdicts behind the figures of `record`, over the transcripts that it covers.
+def judged(program: RewardProgram, traces: Iterable[Trace], record: AuditRecord) -> Iterator[Judged]:
+    """The verdicts behind the figures of `record`, over the transcripts that it covers, which are taken one by one.
 
     Raises OtherTranscripts, at the latest after the last one, where these do not give the counts of the record.
     """
     terms = program.terms
-    if [term.id for term in terms] != [term.term for term in record.terms] or len(traces) < record.transcripts:
-        raise OtherTranscripts("the record is of other rules or of more transcripts than were given")
-    covered = traces[: record.transcripts]
-    scanner = Scanner(terms, score) if len(covered) * len(terms) >= _SCANNED_FROM else None
+    if [term.id for term in terms] != [term.term for term in record.terms]:
+        raise OtherTranscripts("the record is of other rules than were given")
+    scanner = Scanner(terms, score) if record.transcripts * len(terms) >= _SCANNED_FROM else None
     counts: list[Counter[Verdict]] = [Counter() for _ in terms]
-    for number, trace in enumerate(covered, 1):
-        scores = tuple(score(term, trace) for term in terms) if scanner is None else scanner.scores(trace)
-        for count, found in zip(counts, scores, strict=True):
-            count[verdict_of(found)] += 1
-        yield Judged(number, trace, scores)
+    number = 0
+    for batch in batches(islice(traces, record.transcripts)):
+        scanned = None if scanner is None else scanner.batch(batch)
+        for own, trace in enumerate(batch):
+            scores = tuple(score(term, trace) for term in terms) if scanned is None else scanned.scores(own)
+            for count, found in zip(counts, scores, strict=True):
+                count[verdict_of(found)] += 1
+            number += 1
+            yield Judged(number, trace, scores)
+    if number < record.transcripts:
+        raise OtherTranscripts("the record is of more transcripts than were given")
     for term, count in zip(record.terms, counts, strict=True):
         seen = (count[Verdict.VIOLATED], count[Verdict.UNSCORED], count[Verdict.NOT_APPLICABLE])
         if seen != (term.violated, term.unscored, term.not_applicable):

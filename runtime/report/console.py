@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING
 
 from bylaw.runtime.record import Agreement, AuditRecord, BudgetResult, InputProblem, RunRecord, TermAudit
 from bylaw.runtime.report import figures
+from bylaw.runtime.report.audit_corrected import corrected_lines
+from bylaw.runtime.report.audit_sections import sections_of
+from bylaw.runtime.report.audit_together import beside_heading, beside_rate, kappa_words, labellers_sentence
 from bylaw.runtime.report.rows import run_rows
 from bylaw.runtime.report.scores import HEADINGS, TITLE, rates_note, score_remarks, score_rows
+from bylaw.runtime.report.sections import print_section
 from bylaw.runtime.report.summary import audit_summary, run_summary
 from bylaw.runtime.report.terminal import add_row, fit, new_table, say
 from bylaw.runtime.report.text import excerpt, one_line
@@ -40,7 +44,9 @@ def render_console(record: AuditRecord | RunRecord, console: Console) -> None:
 
 def _print_audit(record: AuditRecord, console: Console) -> None:
     _sentences(console, audit_summary(record))
-    table = new_table(console, "clause", "rate or mean", "95% interval", "broken", "limit")
+    beside = beside_heading(record)
+    others = ["rate or mean", "95% interval", "broken", "limit", *([beside] if beside else [])]
+    table = new_table(console, "clause", *others)
     for term in record.terms:
         add_row(
             console,
@@ -50,14 +56,22 @@ def _print_audit(record: AuditRecord, console: Console) -> None:
             figures.outcome_interval(term),
             figures.broken(term),
             _limit(term),
+            *([beside_rate(record, term)] if beside else []),
         )
     console.print(table)
     if note := rates_note(record.scoring):
         say(console, note)
     _print_unscored(record.terms, console)
+    for sentence in corrected_lines(record):
+        say(console, sentence)
+    for section in sections_of(record, has_column=True):
+        # the notes are for documents: a table on a terminal is read by those who ran the audit
+        print_section(replace(section, notes=()) if section.name == "chance" else section, console)
     _print_scores(record.scoring, console)
     for agreement in record.agreements:
         _print_agreement(agreement, console)
+    for each in record.labellers:
+        say(console, labellers_sentence(each))
     _print_findings(record.terms, console)
     _print_problems(record.problems, console)
 
@@ -121,7 +135,7 @@ def _print_scores(scoring: Sequence[ConceptScoring], console: Console) -> None:
 
 
 def _print_agreement(found: Agreement, console: Console) -> None:
-    kappa = "undefined" if found.kappa is None else figures.quantity(found.kappa)
+    kappa = "undefined" if found.kappa is None else kappa_words(found.kappa, found.kappa_interval)
     say(
         console,
         f"labels in {found.column}: {found.term} agrees on {figures.percent(found.agreement)} "

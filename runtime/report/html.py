@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from bylaw.runtime.record import AuditRecord, RunRecord
 from bylaw.runtime.report import charts, figures, rows, scores, summary, text
+from bylaw.runtime.report.audit_corrected import corrected_block
+from bylaw.runtime.report.audit_sections import sections_of
+from bylaw.runtime.report.audit_together import kappa_words, labellers_sentence
+from bylaw.runtime.report.sections import section_html
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -58,6 +62,9 @@ def _audit_context(record: AuditRecord) -> dict[str, Any]:
         "record": record,
         "scores": _scores(record),
         "sentences": summary.audit_summary(record),
+        "sections": [section_html(section) for section in sections_of(record)],
+        "corrected": corrected_block(record),
+        "labellers": [labellers_sentence(each) for each in record.labellers],
         "rate_charts": _both(
             charts.rate_chart,
             rows.audit_rate_rows(record),
@@ -151,6 +158,7 @@ def environment() -> Environment:
         figures.plural,
         figures.sample,
         figures.sampling,
+        kappa_words,
         text.excerpt,
         _quoted_code,
         _line_of,

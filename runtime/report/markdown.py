@@ -16,8 +16,12 @@ from bylaw.runtime.record import (
     TermAudit,
 )
 from bylaw.runtime.report import figures
+from bylaw.runtime.report.audit_corrected import corrected_markdown
+from bylaw.runtime.report.audit_sections import sections_of
+from bylaw.runtime.report.audit_together import beside_heading, beside_rate, kappa_words, labellers_sentence
 from bylaw.runtime.report.rows import run_rows
 from bylaw.runtime.report.scores import HEADINGS, NOTE, TITLE, rates_note, score_remarks, score_rows
+from bylaw.runtime.report.sections import section_markdown
 from bylaw.runtime.report.summary import PAIRS_NOTE, audit_summary, run_summary
 from bylaw.runtime.report.text import block, excerpt, one_line
 from bylaw.runtime.scoring_record import ConceptScoring
@@ -45,6 +49,7 @@ def _audit(record: AuditRecord) -> list[str]:
         lines += ["> **Interrupted.** Every figure covers the transcripts that were done.", ""]
     lines += _sentences(audit_summary(record))
     lines += ["## Every clause", ""]
+    beside = beside_heading(record)
     lines += _table(
         (
             "clause",
@@ -55,6 +60,7 @@ def _audit(record: AuditRecord) -> list[str]:
             "not applicable",
             "unscored (rate if none or all are broken)",
             "limit",
+            *([beside] if beside else []),
         ),
         (
             (
@@ -66,6 +72,7 @@ def _audit(record: AuditRecord) -> list[str]:
                 figures.whole(term.not_applicable),
                 figures.unscored(term),
                 _limit(term),
+                *([escape(beside_rate(record, term))] if beside else []),
             )
             for term in record.terms
         ),
@@ -73,8 +80,11 @@ def _audit(record: AuditRecord) -> list[str]:
     if note := rates_note(record.scoring):
         lines += [escape(note), ""]
     lines += _reasons(record.terms)
+    lines += corrected_markdown(record)
+    lines += [line for section in sections_of(record, has_column=True) for line in section_markdown(section)]
     lines += _scores(record.scoring)
     lines += _agreements(record.agreements)
+    lines += [line for each in record.labellers for line in (escape(labellers_sentence(each)), "")]
     lines += _findings(record.terms)
     lines += _problems(record.problems)
     clusters = "" if record.clusters is None else f", allowing for several answers to {record.clusters:,} prompts"
@@ -288,7 +298,7 @@ def _agreements(agreements: Sequence[Agreement]) -> list[str]:
             f"{escape(a.column)}: {' or '.join(map(escape, a.positive_labels))}",
             f"{figures.percent(a.agreement)} ({figures.percent_interval(a.agreement_interval)})",
             figures.percent(a.majority_baseline),
-            figures.NOTHING if a.kappa is None else figures.quantity(a.kappa),
+            kappa_words(a.kappa, a.kappa_interval),
             _share(a.sensitivity, a.sensitivity_interval),
             _share(a.specificity, a.specificity_interval),
             f"{figures.percent(a.human_rate)}, {figures.percent(a.rule_rate)}",

@@ -75,7 +75,7 @@ class SampleWire(Wire):
         return body
 
     def read(self, data: bytes) -> Attempt:
-        """The message of the first choice as JSON (`content`, and `tool_calls` or `refusal` where there are any)."""
+        """The message of the first choice as JSON (`content`, and calls or a `refusal` where there are any)."""
         try:
             parsed = json.loads(data)
             choice = parsed["choices"][0]
@@ -188,26 +188,24 @@ def _texts(prompt: Prompt) -> tuple[JudgeMessage, ...]:
 def written(message: dict[str, Any]) -> str:
     """What is kept of a message of the assistant, as JSON."""
     kept: dict[str, Any] = {"content": message.get("content")}
-    for name in ("tool_calls", "refusal"):
+    for name in ("tool_calls", "function_call", "refusal"):
         if message.get(name):
             kept[name] = message[name]
     return json.dumps(kept, ensure_ascii=False, sort_keys=True)
 
 
 def spoken(text: str) -> tuple[Message, ...]:
-    """What `written` kept as messages. A refusal that a server hands over beside the text is what the model said.
+    """What `written` kept as messages. A refusal that a server hands over beside the text is said as well.
 
     Raises Unreadable for what is none.
     """
-    kept = json.loads(text)
-    content = kept.get("content")
-    said = kept.get("refusal") if content is None else content
-    return messages_of([{"role": "assistant", "content": said, "tool_calls": kept.get("tool_calls")}])
+    return messages_of([{"role": "assistant", **json.loads(text)}])
 
 
 def _trouble(message: dict[str, Any]) -> str:
     """Why a message is no answer; empty where it is one."""
-    if message.get("content") is None and not message.get("refusal") and not message.get("tool_calls"):
+    others = ("refusal", "tool_calls", "function_call")
+    if message.get("content") is None and not any(message.get(name) for name in others):
         return "the answer has neither a text nor a call of a tool"
     try:
         text = written(message)

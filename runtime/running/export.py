@@ -103,9 +103,10 @@ def summary(held: Holding) -> Summary:
 def lines(held: Holding, *, first_try_only: bool = False) -> Iterator[str]:
     """The transcripts, one JSON object a line without its break.
 
-    Facts of the prompt stand under their names; those below `meta.sample` are the number of the prompt and of the
-    repeat (from 1), `finish_reason`, and for a sample without an answer `why` and `reason`. Nothing in it depends on
-    when, where or how often something was asked. With `first_try_only` answers that took several attempts are left out.
+    Facts of the prompt stand under their names; those below `meta.sample` are the model as it was asked for (one in
+    this process by the digest of its files), the number of the prompt and of the repeat (from 1), `finish_reason`, and
+    for a sample without an answer `why` and `reason`. Nothing in it depends on when, where or how often something was
+    asked. With `first_try_only` answers that took several attempts are left out.
     """
     for sample, name in zip(held.plan.samples, held.plan.names, strict=True):
         answer, failure = held.answers.get(sample.key), held.failures.get(sample.key)
@@ -148,20 +149,27 @@ def read_samples(path: Path) -> Transcripts:
     problems: list[InputProblem] = []
     missing = 0
     for sample, name in zip(held.plan.samples, held.plan.names, strict=True):
-        answer = held.answers.get(sample.key)
-        if answer is None and sample.key not in held.failures:
+        trace = trace_of(held, sample, name)
+        if trace is None:
             missing += 1
-            continue
-        said = () if answer is None else spoken(answer.text)
-        asked = messages_of([dict(each) for each in held.plan.prompts[sample.prompt].messages])
-        facts = {"meta.id": name, **_facts(held, sample)}
-        traces.append(Trace((*asked, *said), facts, name))
+        else:
+            traces.append(trace)
     if missing:
         words = f"{missing:,} of {len(held.plan.samples):,} samples were not asked for yet: run `bylaw sample` again"
         problems.append(InputProblem(str(path), 1, words))
     if not traces:
         raise TranscriptError(f"there is no sample yet in `{path}`")
     return Transcripts(tuple(traces), tuple(problems))
+
+
+def trace_of(held: Holding, sample: Sample, name: str) -> Trace | None:
+    """A sample as a transcript, without an answer where it came to nothing; None where it was never asked for."""
+    answer = held.answers.get(sample.key)
+    if answer is None and sample.key not in held.failures:
+        return None
+    said = () if answer is None else spoken(answer.text)
+    asked = messages_of([dict(each) for each in held.plan.prompts[sample.prompt].messages])
+    return Trace((*asked, *said), {"meta.id": name, **_facts(held, sample)}, name)
 
 
 def _facts(held: Holding, sample: Sample) -> dict[str, FactValue]:
@@ -172,6 +180,7 @@ def _facts(held: Holding, sample: Sample) -> dict[str, FactValue]:
         if key != "meta.id" and not key.startswith("meta.sample.")
     }
     found |= {"meta.sample.prompt": sample.prompt + 1, "meta.sample.epoch": sample.epoch + 1}
+    found["meta.sample.model"] = str(held.plan.settings["model"])
     answer, failure = held.answers.get(sample.key), held.failures.get(sample.key)
     if answer is not None:
         found["meta.sample.finish_reason"] = answer.finish_reason
@@ -181,8 +190,8 @@ def _facts(held: Holding, sample: Sample) -> dict[str, FactValue]:
 
 
 def _message(answer: Answer) -> dict[str, Any]:
+    """The message as it was kept, read again as `spoken` reads it; one that is a refusal alone stands as its text."""
     kept = json.loads(answer.text)
-    content = kept.get("content")
-    said = kept.get("refusal") if content is None else content
-    calls = {"tool_calls": kept["tool_calls"]} if kept.get("tool_calls") else {}
-    return {"role": "assistant", "content": said, **calls}
+    if kept.get("refusal") and not kept.get("content"):
+        kept = {**kept, "content": kept["refusal"], "refusal": None}
+    return {"role": "assistant", **{name: value for name, value in kept.items() if name == "content" or value}}

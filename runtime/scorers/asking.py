@@ -330,11 +330,14 @@ def score_traces(
     return ask_about(asker, traces, evaluate or terms_evaluated(program)), asker.record()
 
 
-def ask_about(asker: Asker, traces: Sequence[Trace], evaluate: Evaluate) -> tuple[Trace, ...]:
-    """The traces with everything that `evaluate` asks for, from what is remembered or asked now. Raises ScorerError."""
+def ask_about(asker: Asker, traces: Sequence[Trace], evaluate: Evaluate, *, is_last: bool = True) -> tuple[Trace, ...]:
+    """The traces with everything that `evaluate` asks for, from what is remembered or asked now. Raises ScorerError.
+
+    Where more traces come (not `is_last`), it is not looked yet at whether texts are unlike those of a calibration.
+    """
     views = [_Noting(asker, trace) for trace in traces]
     _ask_until_known(asker, traces, views, evaluate)
-    while asker.withdraw():  # what is not known any more may make other questions count
+    while is_last and asker.withdraw():  # what is not known any more may make other questions count
         _ask_until_known(asker, traces, views, evaluate)
     is_alone = len(traces) == 1
     return tuple(_with_answers(asker, trace, view, is_alone) for trace, view in zip(traces, views, strict=True))

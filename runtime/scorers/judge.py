@@ -77,6 +77,11 @@ class JudgeScorer:
         return "conversation" if self.judge.reads_conversation else "text"
 
     @property
+    def judging_models(self) -> tuple[str, ...]:
+        """What the model that judges is known by; nothing where it may judge its own answers."""
+        return () if self.judge.is_same_model_allowed else (self.judge.parameters.model,)
+
+    @property
     def standings(self) -> Mapping[str, Standing]:
         """What is known of the judge by concept, for those that were asked about."""
         return dict(self._standings)

@@ -56,12 +56,16 @@ class Odds:
 
 
 class LocalJudge:
-    """One concept with the model that judges it; `calibrations`: what its odds of labelled texts say, by concept."""
+    """One concept with the model that judges it; `calibrations`: what its odds of labelled texts say, by concept;
+    `judging_models`: what it is known by, nothing where it may judge its own answers."""
 
     name = "local_judge"
     reads: Literal["text", "conversation"] = "text"
 
-    def __init__(self, reader: LabelReader, rubric: Rubric, held: Standing, digest: str) -> None:
+    def __init__(
+        self, reader: LabelReader, rubric: Rubric, held: Standing, digest: str, *, is_same_model_allowed: bool = False
+    ) -> None:
+        self.judging_models = () if is_same_model_allowed else (reader.model.name, reader.model.digest)
         self._reader = reader
         self._rubric = rubric
         self._held = held
@@ -128,15 +132,21 @@ def _scorer(concept: Concept, others: Sequence[Concept], making: Making, readers
     raw = [value for _, value in pairs if value is not None]
     held = standing(concept, kept, raw if raw else None, making)
     digest = made_digest("local_judge", concept, kept, making, reader.model.digest, repr(rubric), templates_digest())
-    return LocalJudge(reader, rubric, held, digest)
+    is_allowed = bool(_told(making).get("is_same_model_allowed"))
+    return LocalJudge(reader, rubric, held, digest, is_same_model_allowed=is_allowed)
+
+
+def _told(making: Making) -> Mapping[str, Any]:
+    """The options of this scorer."""
+    option = making.options.get("local_judge")
+    return option if isinstance(option, Mapping) else {}
 
 
 def _reader(place: str, making: Making) -> LabelReader:
     directory = making.base / Path(place)
     if not directory.is_dir():  # known before torch is loaded
         raise JudgeError(f"there is no model directory `{place}`")
-    option = making.options.get("local_judge")
-    told = option if isinstance(option, Mapping) else {}
+    told = _told(making)
     if told.get("model_under_test") and not told.get("is_same_model_allowed"):
         require_other_model(directory.resolve().name, str(told["model_under_test"]))
     try:

@@ -77,11 +77,11 @@ def main() -> None:
         compiled = compile_source(Source.of("rules.bylaw", RULES))
         program, traces = compiled.require(), read_transcripts(lines).traces
         record = audit(program, traces, source="log.jsonl", policy=compiled.source)
-        scores = [[score(term, trace) for term in program.terms] for trace in traces]
+        scored = [(trace, [score(term, trace) for term in program.terms]) for trace in traces]
         now = datetime(2026, 1, 2, tzinfo=UTC)
         for form in ("eval", "json"):
             path = folder / f"log.{form}"
-            seconds = best(partial(write_inspect_log, record, traces, scores, path, created=now))
+            seconds = best(partial(write_inspect_log, record, traces, scored, path, created=now))
             say(f"write .{form}", path, seconds)
         for form in ("jsonl", "csv", "parquet", "eval", "json"):
             path = folder / f"log.{form}"
