@@ -30,6 +30,7 @@ __all__ = (
     "settled",
     "text_of",
     "truth",
+    "violated",
 )
 
 NEGATIVE_INFINITY = float("-inf")
@@ -114,6 +115,15 @@ def settled(term: RewardTerm, verdict: Verdict) -> TermScore:
     return _score(term, value)
 
 
+def violated(term: RewardTerm, here: Situation) -> TermScore:
+    """The score of a term that is known to be violated: only what it points to is worked out. Raises ValueError for a
+    term that measures."""
+    if term.holds is None:
+        raise ValueError(f"{term.id!r} measures, and is never violated")
+    holds = term.kind == "budget" and term.sense != "at least"
+    return _broken(term, _judge(term, holds)[0], holds, here)
+
+
 def _evaluated(term: RewardTerm, here: Situation) -> TermScore:
     for condition in (term.condition, term.among):
         applies = True if condition is None else truth_in(condition, here)
@@ -126,13 +136,17 @@ def _evaluated(term: RewardTerm, here: Situation) -> TermScore:
         if isinstance(holds, Unknown):
             return _score(term, holds)
         value, violated = _judge(term, holds)
-        if not violated:
-            return _score(term, value)
-        evidence = evidence_of(term.holds, here, holds)
-        return _score(term, value, evidence, evidence.reason(here))
+        return _broken(term, value, holds, here) if violated else _score(term, value)
     if term.value is None:
         raise ValueError(f"term {term.id!r} has neither `holds` nor `value`")
     return _score(term, number_in(term.value, here))
+
+
+def _broken(term: RewardTerm, value: float, holds: bool, here: Situation) -> TermScore:
+    """The score of a term that is violated by its statement's being `holds`."""
+    assert term.holds is not None
+    evidence = evidence_of(term.holds, here, holds)
+    return _score(term, value, evidence, evidence.reason(here))
 
 
 def _judge(term: RewardTerm, holds: bool) -> tuple[float, bool]:

@@ -52,8 +52,8 @@ class Evidence:
 
 
 def evidence_of(statement: BooleanExpression, here: Situation, wanted: bool) -> Evidence:
-    """What makes `statement` come out as `wanted`; the whole response where nothing in particular does (something is
-    missing)."""
+    """What makes `statement` come out as `wanted`, as it is known to do; the whole response where nothing in particular
+    does (something is missing)."""
     pieces = tuple(_pieces(statement, here, wanted, None))
     places = {piece for piece in pieces if isinstance(piece, Extent)}
     events = tuple(sorted({piece for piece in pieces if isinstance(piece, int)}))
@@ -64,15 +64,17 @@ def evidence_of(statement: BooleanExpression, here: Situation, wanted: bool) -> 
 
 
 def _pieces(statement: BooleanExpression, here: Situation, wanted: bool, start: int | None) -> Iterator[Extent | int]:
-    """Ranges of the response and positions of events; `start` is where in the response `it` begins, None elsewhere."""
-    if truth_in(statement, here) is not wanted:
-        return
+    """Ranges of the response and positions of events for a statement that is known to come out as wanted; `start` is
+    where in the response `it` begins, None elsewhere."""
     match statement:
         case Not(item):
             yield from _pieces(item, here, not wanted, start)
         case And(items) | Or(items):
+            # a conjunction that holds, and an alternative that does not, say so of each item
+            is_each = wanted is isinstance(statement, And)
             for item in items:
-                yield from _pieces(item, here, wanted, start)
+                if is_each or truth_in(item, here) is wanted:
+                    yield from _pieces(item, here, wanted, start)
         case Holds(name, subject, matchers) if wanted and statement.argument is None:
             text, question = text_in(subject, here), catalog.predicate(name)
             at = _place(subject, here, start)

@@ -59,7 +59,7 @@ class TermAudit:
     `mean_interval` instead, and where nothing was applicable. `worst` and `best` are the rates if every unscored
     transcript were a violation, or none were, and `interval_of_all`, where some are unscored, holds the rate of all
     transcripts whatever those are. `is_scored_enough` is False where a larger share of those that it may apply to is
-    unscored than the audit allows.
+    unscored than the audit allows, `is_decided` where an audit that stops by itself ended before it was decided.
     `within` is whether the budget is met: True, False, or None where it cannot be told or there is no budget.
     `applicable` counts the transcripts that were scored and to which the clause applies: together with `unscored` and
     `not_applicable` that is all of them. `weight` is that of the clause in nats, where it has one.
@@ -98,6 +98,7 @@ class TermAudit:
     worst_prompt: PromptRate | None = None
     interval_of_all: Interval | None = None
     is_scored_enough: bool = True
+    is_decided: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,7 @@ class Node:
             values = (*values, *(named.pop(name) for name in names[len(values) :] if name in named))
         if len(values) != len(names) or named:
             raise TypeError(f"{type(self).__name__} takes {', '.join(names)}")
-        for name, value in zip(names, values, strict=True):
-            object.__setattr__(self, name, value)
+        self.__dict__.update(zip(names, values, strict=True))  # at once: policies have very many nodes
 
     def changed(self, **named: Any) -> Self:
         """Return a copy with other values for some fields; TypeError for a field that is not there."""

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 import re2
 
@@ -41,6 +42,7 @@ from bylaw.spec.pattern import (
 )
 
 Span = tuple[int, int]
+_ASCII: Final = bytes(range(128))
 
 
 def find_all(text: str, matcher: Matcher) -> tuple[Extent, ...]:
@@ -114,10 +116,15 @@ def refusal(matcher: Matcher) -> str | None:
 
 def folded(text: str) -> str:
     """The text with one representative for each character's case variants; as long as the text itself."""
-    others = () if text.isascii() else tuple(char for char in set(text) if char > "\x7f")
+    others = () if text.isascii() else set(_without_ascii(text))
     if all(char == _representative(char) == char.lower() for char in others):
         return text.lower()  # many times faster, and quotes and dashes stay as they are
     return "".join(map(_representative, text))
+
+
+def _without_ascii(text: str) -> str:
+    """The other characters; many times faster than going through all of them."""
+    return text.encode("utf-8", "surrogatepass").translate(None, _ASCII).decode("utf-8", "surrogatepass")
 
 
 @lru_cache(maxsize=16)

@@ -9,6 +9,7 @@ accent, is left to the pattern: `spelled` makes one that finds every spelling. U
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -91,9 +92,22 @@ def plain_text(text: str) -> PlainText:
     found = plain(text)
     if found == text:
         return PlainText(text, None, len(text))
+    return PlainText(found, _origins(text), len(text))
+
+
+def _origins(text: str) -> tuple[int, ...]:
+    """For each character of the plain form the place that it comes from. What stays as it is goes by in stretches."""
     replacements = _replacements()
-    origins = tuple(place for place, char in enumerate(text) for _ in replacements.get(ord(char), char))
-    return PlainText(found, origins, len(text))
+    changed = "".join(char for char in set(text) if ord(char) in replacements)
+    origins: list[int] = []
+    done = 0
+    for match in re.finditer(f"[{re.escape(changed)}]", text) if changed else ():
+        place = match.start()
+        origins.extend(range(done, place))
+        origins.extend([place] * len(replacements[ord(text[place])]))
+        done = place + 1
+    origins.extend(range(done, len(text)))
+    return tuple(origins)
 
 
 # ---------------------------------------------------------------------------------------------------------- spellings

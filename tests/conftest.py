@@ -21,6 +21,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
+# While tests are collected, nearly all that is made stays: looking for what does not took a third of that time.
+gc.disable()
+# Later it is looked for less often than by default, which is every 700 objects: a tenth of the time of all tests.
+GARBAGE_EVERY = (50_000, 20, 50)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the expected outputs under tests/golden")
@@ -36,6 +41,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--update-golden") and config.getoption("numprocesses", None):
         raise pytest.UsageError("--update-golden: several tests write README.md, so it needs one process, as by -n 0")
+    # No test looks at what is logged, and listening for it costs a hundredth of the time of all tests.
+    config.pluginmanager.set_blocked("logging-plugin")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -43,14 +50,26 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     and again, least of all in the middle of something that is timed."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*GARBAGE_EVERY)
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is remembered between runs lies in a folder of this worker, and no terminal says how wide tables are."""
+    """What is remembered between runs lies in a folder of this worker, and no terminal says how wide tables are.
+
+    Proofs and twists are remembered for all workers of a run: these stores are made for several processes, their keys
+    name all that they hang on, and what is in them says the same as what would be worked out anew.
+    """
+    cache = tmp_path_factory.mktemp("cache")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        for name in ("proofs", "twists"):
+            shared = tmp_path_factory.getbasetemp().parent / "shared" / name
+            shared.mkdir(parents=True, exist_ok=True)
+            (cache / name).symlink_to(shared, target_is_directory=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("COLUMNS", raising=False)
-        patch.setenv("BYLAW_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("BYLAW_CACHE", str(cache))
         yield
 
 

@@ -204,6 +204,20 @@ def test_a_limit_that_hangs_on_unscored_answers_cannot_be_told():
     assert _audit(BUDGET, []).within is None
 
 
+def test_a_limit_that_is_missed_may_be_met_with_what_is_unscored():
+    silent = [Trace((Message("user", "hi"),)) for _ in range(100)]
+    often = _traces(*["sorry"] * 4, *["fine"] * 6)
+    assert _audit(BUDGET, often).within is False
+    assert _audit(BUDGET, [*often, silent[0]]).within is False
+    assert _audit(BUDGET, [*often, *silent]).within is None
+    # none of the unscored as an event is too few and all are too many, but some would do
+    half = replace(BUDGET, sense="exactly", bound=0.5)
+    seldom = _traces(*["sorry"] * 2, *["fine"] * 38)
+    assert _audit(half, seldom).within is False
+    assert _audit(half, [*seldom, *silent]).within is None
+    assert _audit(half, [*seldom, *silent[:2]]).within is False
+
+
 def test_a_limit_on_an_average():
     average = replace(BUDGET, holds=None, value=Occurrences("contain", RESPONSE, (Phrase("sorry"),)), bound=1.5)
     traces = _traces("sorry", "sorry sorry", "sorry", "sorry sorry")

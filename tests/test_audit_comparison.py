@@ -33,9 +33,23 @@ def test_the_worked_example_of_clusters():
     assert found.standard_error / math.sqrt(4 / 3) == pytest.approx(0.181621, abs=5e-7)
 
 
+def test_clusters_with_equal_means_leave_no_point():
+    for values in ([0.0, 1.0], [0.1, 0.2, 0.3]):
+        names = [n // len(values) for n in range(5 * len(values))]
+        found = clustered.mean(values * 5, names)
+        away = 1 - 0.05 ** (1 / 5)
+        assert found.standard_error == 0
+        assert found.interval.low == pytest.approx(found.mean * (1 - away))
+        assert found.interval.high == pytest.approx(found.mean + away * (1 - found.mean))
+        with pytest.raises(ValueError, match="without bounds"):
+            clustered.mean(values * 5, names, bounds=None)
+        assert statistics.mean_interval(values * 5, names) is None
+        assert statistics.mean_bound(values * 5, True, 0.95, names) is None
+
+
 def test_the_warning_ends_at_ten_clusters():
     for groups, warned in ((2, True), (9, True), (10, False)):
-        outcomes, names = [1.0, 0.0] * groups, [i // 2 for i in range(2 * groups)]
+        outcomes, names = [float(i % 4 < 2) for i in range(2 * groups)], [i // 2 for i in range(2 * groups)]
         assert bool(clustered.rate(outcomes, names).warnings) is warned
         assert bool(clustered.mean(outcomes, names).warnings) is warned
 

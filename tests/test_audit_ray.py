@@ -274,6 +274,31 @@ def test_a_cluster_that_is_not_there_is_said_at_once(address: str, policy: Compi
     assert [each.name for each in tmp_path.iterdir()] == ["a.parquet"]
 
 
+def test_ray_on_this_machine_alone_shares_no_folder_with_another_one() -> None:
+    """The cluster is left out: what stands for it says what it was told."""
+
+    class Told:
+        options: dict[str, Any]
+
+        def is_initialized(self) -> bool:
+            return False
+
+        def init(self, **options: Any) -> None:
+            self.options = options
+
+        def shutdown(self) -> None:
+            assert Path(self.options["_temp_dir"]).is_dir()
+
+    places = []
+    for _ in range(2):
+        told = Told()
+        with ray_engine._connected(told, "local"):
+            places.append(told.options["_temp_dir"])
+        assert len(places[-1]) < 40  # sockets lie below it, whose paths have an end
+        assert not Path(places[-1]).exists()
+    assert places[0] != places[1]
+
+
 @pytest.mark.parametrize("case", ["refused", "not shared", "there already"])
 def test_nothing_is_left_of_an_audit_that_fails(
     case: str, policy: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -317,20 +342,29 @@ NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": 
 
 @contextmanager
 def cluster_of_two() -> Iterator[tuple[Any, Any]]:
-    """(the cluster, its second node); at the end none of its processes is left."""
+    """(the cluster, its second node); at the end none of its processes is left.
+
+    `Cluster` notes its address in Ray's temporary folder and takes the note away again: in one of its own, no other
+    Ray on this machine takes part in that, and none has to have made the folder before.
+    """
     ray_cluster = importlib.import_module("ray.cluster_utils")
-    # the paths of sockets must be short
-    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as place:
-        cluster = ray_cluster.Cluster(
-            initialize_head=True, head_node_args={**NODE, "_system_config": FAST_TO_MISS, "temp_dir": place}
-        )
-        try:
-            second = cluster.add_node(**NODE)
-            cluster.wait_for_nodes()
-            started = [one.process.pid for node in cluster.list_all_nodes() for one in processes(node)]
-            yield cluster, second
-        finally:
-            cluster.shutdown()
+    started: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        # the paths of sockets must be short
+        place = tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True)
+        with place as name:
+            (Path(name) / "ray").mkdir()
+            patch.setenv("RAY_TMPDIR", name)
+            patch.delenv("RAY_ADDRESS", raising=False)
+            cluster = ray_cluster.Cluster()
+            try:
+                cluster.add_node(**NODE, _system_config=FAST_TO_MISS)
+                second = cluster.add_node(**NODE)
+                cluster.wait_for_nodes(timeout=120)
+                started = [one.process.pid for node in cluster.list_all_nodes() for one in processes(node)]
+                yield cluster, second
+            finally:
+                cluster.shutdown()
     assert not [pid for pid in started if is_running(pid)]
 
 

@@ -173,6 +173,24 @@ def test_quantities_need_a_range():
         stop(rules, given, ranges=(("clean", 0, 2),))
 
 
+def test_a_confidence_that_the_author_asks_for_takes_more():
+    strict = 'rule seldom { limit response contains "sorry" to at most 30% of responses with confidence 0.999 }\n'
+    given = traces(*["fine"] * 100)
+    usual, more = (only(stop(program(rule), given)) for rule in (SELDOM, strict))
+    assert (usual.state, more.state) == ("kept", "kept")
+    assert (usual.error, more.error) == (0.05, pytest.approx(0.001))
+    assert usual.decided_at < more.decided_at
+    assert more.decided_at == StoppingRule(0.3, 100, 0.999).run([0.0] * 100).seen
+
+
+def test_a_limit_of_nothing_is_kept_as_a_hard_rule_is():
+    never = 'rule seldom { limit response contains "sorry" to at most 0% of responses }\n'
+    clean = traces(*["fine"] * 400)
+    limited, hard = (only(stop(program(rule), clean)) for rule in (never, HARD))
+    assert (limited.state, limited.decided_at) == (hard.state, hard.decided_at) == ("kept", 309)
+    assert only(stop(program(never), traces("sorry"))).state == "broken"
+
+
 def test_what_cannot_be_decided_is_said_and_is_no_pass():
     rules = program(HARD, 'rule half { limit response contains "x" to exactly 50% of responses }\n')
     found = stop(rules, traces(*["good"] * 400))
@@ -313,6 +331,27 @@ def test_an_interrupt_keeps_whole_batches():
     found = judged(judge, traces(*(f"{'rude' if number % 3 == 0 else 'fine'} {number}" for number in range(400))), 20)
     assert (found.record.ended, found.record.read, len(found.traces)) == ("interrupted", 40, 40)
     assert (only(found).state, found.record.is_kept) == ("undecided", False)
+
+
+def test_what_is_undecided_once_scores_are_settled_goes_on():
+    given = traces(*["fine"] * 200)
+    silent = [replace(trace, messages=trace.messages[:1]) for trace in given]
+    settled: list[int] = []
+
+    def settle(some):
+        settled.append(len(some))
+        return [silent[given.index(trace)] if given.index(trace) % 7 == 0 else trace for trace in some]
+
+    rules = program(SELDOM)
+    at_once = stop(rules, given).record.read
+    found = stop_early(rules, given, StoppingSettings(), ask=lambda some: some, settle=settle)
+    assert settled[0] == at_once < found.record.read == settled[-1] < 200
+    assert (found.record.ended, only(found).state) == ("decided", "kept")
+    # and as reading what was settled from the beginning
+    whole = [one if number % 7 else silent[number] for number, one in enumerate(given)]
+    assert only(found).unscored > 0
+    assert found.record.limits == stop(rules, whole, budget=found.record.read).record.limits
+    assert [trace.response for trace in found.traces].count(None) == only(found).unscored
 
 
 # --------------------------------------------------------------------------------------------------------------- record

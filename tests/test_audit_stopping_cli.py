@@ -76,6 +76,29 @@ def test_planted_violations_are_found_or_fail_the_gate(audit):
     assert audit("--power", "seldom=0.5", "--power-runs", "60").exit_code == 0
 
 
+def test_reports_say_why_a_gate_does_not_pass(audit, tmp_path):
+    weak = "Planted violations of `seldom` are not known to be found in at least 80% of audits such as this one"
+    ended = "Of 2 rules and limits that must be kept, it cannot be told whether 1 were."
+    for words, headline in (
+        (("--power", "seldom=0.5", "--power-runs", "60"), weak),
+        (("--stop", "--budget", "100"), ended),
+    ):
+        found = audit(*words, "--gate", "--out", "report", "--report", "html,md,junit,sarif")
+        assert found.exit_code == 4, found.output
+        summary = json.loads((tmp_path / "report/summary.json").read_text())
+        assert (summary["result"], summary["gate"]) == ("cannot be told", False)
+        assert summary["headline"].startswith(headline)
+        junit = (tmp_path / "report/junit.xml").read_text()
+        assert 'failures="0" errors="1"' in junit
+        sarif = json.loads((tmp_path / "report/audit.sarif").read_text())
+        assert sarif["runs"][0]["properties"]["result"] == "cannot be told"
+        for name in ("audit.html", "audit.md"):
+            assert "annot be told" in (tmp_path / "report" / name).read_text()
+    # that the hard rule was not followed long enough is said where it stands
+    states = {each["term"]: each["state"] for each in summary["terms"]}
+    assert states == {"clean": "unknown", "seldom": "kept"}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

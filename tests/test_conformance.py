@@ -243,10 +243,20 @@ def _value(term: TermScore) -> float | None:
 
 
 # --------------------------------------------------------------------------------------------------------------- tests
-@pytest.mark.parametrize(("name", "case"), [each[:2] for each in CASES], ids=[each[0] for each in CASES])
-def test_case(name: str, case: Case) -> None:
-    expected, found = outcome(case)
-    assert found == expected, case.get("note", "")
+@pytest.mark.parametrize("name", sorted({name.rpartition("-")[0] for name, _, _ in CASES}))
+def test_cases_of_a_file(name: str) -> None:
+    """All cases of a file, with each that comes out otherwise: to look at one of them, see its id."""
+    wrong = []
+    for case in (case for each, case, _ in CASES if each.rpartition("-")[0] == name):
+        expected, found = outcome(case)
+        if found != expected:
+            wrong.append((case["id"], {"expected": expected, "found": found}, case.get("note", "")))
+    assert wrong == []
+
+
+def test_every_case_belongs_to_one_file() -> None:
+    files = {str(case["id"]): file for _, case, file in CASES}
+    assert len(files) == len(CASES) == sum(len(read(path)["cases"]) for path in FOLDER.rglob("*.yaml"))
 
 
 def test_every_type_and_the_language_are_covered() -> None:

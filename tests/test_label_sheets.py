@@ -20,7 +20,15 @@ from click.testing import CliRunner, Result
 from label_draws import XSTEST, columns, corrected, labels_of, term, xstest
 from scipy import stats
 
-from bylaw.runtime.audit.corrected import agreement_of, check_transcripts, corrected_rate, settled
+from bylaw.compiler.pipeline import compile_source
+from bylaw.runtime.audit.audit import measure
+from bylaw.runtime.audit.corrected import (
+    agreement_of,
+    check_transcripts,
+    corrected_rate,
+    settled,
+    with_corrections,
+)
 from bylaw.runtime.audit.label_sheet_files import COLUMNS, cell
 from bylaw.runtime.audit.label_sheets import (
     Label,
@@ -36,6 +44,7 @@ from bylaw.runtime.cli import main
 from bylaw.runtime.judges.correction import quality
 from bylaw.runtime.judges.label_sheet import SheetRow, stratified
 from bylaw.runtime.judges.sheet_quality import sheet_quality
+from bylaw.spec.source import Source
 from bylaw.spec.trace import Message, Trace
 
 NAN = float("nan")
@@ -113,6 +122,31 @@ def test_each_prompt_counts_once_where_its_answers_are_all_the_same():
     )
 
 
+def test_where_all_are_labelled_the_error_is_that_of_the_audited_texts_as_a_sample():
+    sides = {True: (800, 200), False: (200, 800)}
+    sheet = [SheetRow(float(n < yes), judge, judge) for judge, (yes, no) in sides.items() for n in range(yes + no)]
+    found = stratified(sheet, {judge: [judge] * 1000 for judge in sides})
+    assert found.standard_error == pytest.approx(0.5 / np.sqrt(2000), rel=0.002)
+
+
+def test_prompts_whose_answers_differ_more_than_chance_makes_them_tell_no_more():
+    sheet = [SheetRow(float(n % 2), n % 4 < 2, "all", n // 2) for n in range(200)]
+    values = {"all": [row.judge for row in sheet]}
+    alone, paired = stratified(sheet, values), stratified(sheet, values, clusters={"all": [n // 2 for n in range(200)]})
+    assert paired.standard_error == pytest.approx(alone.standard_error, rel=1e-12)
+
+
+def test_labels_of_one_prompt_count_once_for_what_the_judge_is_worth():
+    verdicts = {side: [side] * 400 for side in (True, False)}
+    spread = [SheetRow(float(side == (n % 5 > 0)), side, side) for side in verdicts for n in range(60)]
+    alike = [replace(row, cluster=number // 6) for number, row in enumerate(spread)]
+    apart, together = (sheet_quality(sheet, verdicts) for sheet in (spread, alike))
+    assert (apart.sensitivity, apart.specificity) == (together.sensitivity, together.specificity)
+    for name in ("sensitivity_interval", "specificity_interval", "kappa_interval"):
+        one, other = getattr(apart, name), getattr(together, name)
+        assert other.high - other.low > 1.5 * (one.high - one.low)
+
+
 def test_of_few_audited_texts_less_is_known_of_the_judge():
     # the share of rare verdicts, by which sensitivity and specificity are weighed, is that of a sample too
     rows = [SheetRow(i < 20, 1.0, 1) for i in range(40)] + [SheetRow(False, 0.0, 0) for _ in range(40)]
@@ -186,6 +220,20 @@ def test_a_group_of_answers_that_nobody_can_judge_is_one_message():
     assert str(told.value).endswith("of 3 answers people cannot say it: let another person fill in the sheet too")
 
 
+def test_transcripts_without_an_answer_are_not_drawn_and_left_out_of_the_rate():
+    judged = ["yes"] * 20 + ["no"] * 76 + ["unscored"] * 4
+    people = ["yes"] * 30 + ["no"] * 68 + ["cannot say"] * 2
+    silent = np.array([place >= 98 for place in range(100)])
+    found = corrected(people, judged, 100, "verdict", 0, silent=silent)
+    assert (found.texts, found.labelled, found.cannot_say) == (98, 98, 0)
+    assert found.value == pytest.approx(30 / 98, abs=1e-12)
+    assert "2 transcripts without a verdict had no answer to label; it leaves them out" in found.remarks
+    # 30 of 98 keep to the limit, and 32 of 100 would not
+    limit = term("to at most 31% of responses")
+    assert corrected(people, judged, 100, "verdict", 0, of=limit, silent=silent).within is None
+    assert corrected(people, judged, 100, "verdict", 0, of=term("to at most 33% of responses"), silent=silent).within
+
+
 def test_answers_without_a_verdict_do_not_drop_out_of_the_rate():
     people, judged = ["yes"] * 50 + ["no"] * 50, ["unscored"] * 50 + ["no"] * 50
     for by in ("verdict", "random"):
@@ -221,6 +269,56 @@ def test_a_limit_is_held_against_the_corrected_rate(limit, people, kept):
     assert found.within is kept
     assert found.bound is not None
     assert (found.bound < found.value) is ("at least" in limit)
+    assert found.interval.low < found.bound < found.interval.high  # of one side, the interval is of two
+
+
+@pytest.mark.parametrize(
+    ("limit", "outside", "kept"),
+    [
+        ("to at most 20% of responses", 0, True),
+        ("to at most 20% of responses", 2, True),
+        ("to at most 20% of responses", 3, None),
+        ("to at most 10% of responses", 3, False),
+        ("to exactly 18% of responses", 0, True),
+        ("to exactly 18% of responses", 100, None),
+        ("to exactly 60% of responses", 0, False),
+        ("to exactly 60% of responses", 10, False),
+    ],
+)
+def test_a_limit_is_not_kept_by_answers_that_no_sheet_was_drawn_from(limit, outside, kept):
+    said, judged = ["yes"] * 18 + ["no"] * 82, ["yes"] * 10 + ["no"] * 90
+    labels, rule = labels_of(
+        [*said, *["no"] * outside], [*judged, *["does not apply"] * outside], 100, "verdict", 0, term(limit)
+    )
+    codes, values = columns([*judged, *["no"] * outside])  # the rule applies to these by now
+    found = corrected_rate(term(limit), codes, values, None, labels, rule)
+    assert (found.value, found.outside) == (pytest.approx(0.18, abs=1e-12), outside)
+    assert found.within is kept
+
+
+@pytest.mark.parametrize("limit", ["to exactly 18% of responses", "to at most 30% of responses"])
+@pytest.mark.parametrize(("silent", "kept"), [(0, True), (45, None)])
+def test_a_limit_may_hang_on_what_people_cannot_say(limit, silent, kept):
+    said = ["yes"] * 18 + ["no"] * (82 - silent) + ["cannot say"] * silent
+    assert corrected(said, ["yes"] * 10 + ["no"] * 90, 100, "random", 0, of=term(limit)).within is kept
+
+
+@pytest.mark.parametrize(("missed", "kept"), [(True, False), (False, None)])
+def test_labels_of_some_answers_do_not_tell_that_a_limit_is_kept_for_each_prompt(missed, kept):
+    rule = 'rule helps { limit response contains "cannot" to at most 50% of responses for each prompt }'
+    policy = Source.of("rules.bylaw", f'policy larkmoor.help version "1.0.0"\n{rule}\n')
+    program = compile_source(policy).require()
+    told = [asked == 0 and missed for asked in (0, 1) for _ in range(20)]
+    given = [
+        Trace((Message("user", f"{place // 20}"), Message("assistant", "I cannot" if each else "Yes")))
+        for place, each in enumerate(told)
+    ]
+    measured = measure(program, given, policy=policy, source="answers")
+    assert measured.record.terms[0].within is not missed
+    labels, _ = labels_of(["no"] * 40, ["yes" if each else "no" for each in told], 40, "random", 0, program.terms[0])
+    corrections = with_corrections(measured.record, measured.columns, [labels])
+    assert corrections.corrections[0].value == pytest.approx(0, abs=1e-12)
+    assert corrections.terms[0].within is kept
 
 
 def test_the_corrected_rate_decides_whether_a_limit_is_kept(desk):
@@ -379,7 +477,9 @@ def test_from_a_sheet_to_a_corrected_rate(desk):
     rows = rows_of("sheet.csv")
     assert tuple(rows[0]) == COLUMNS
     assert {row[3] for row in rows[1:] if "sorry" in row[3]} == {"'=We are sorry"}
-    assert {row[0] for row in rows_of("sheet-second.csv")[1:]} < {row[0] for row in rows[1:]}
+    second = [row[0] for row in rows_of("sheet-second.csv")[1:]]
+    assert set(second) < {row[0] for row in rows[1:]}
+    assert second != sorted(second, key=int)
     fill("sheet.csv", "ada.csv", delimiter=";")
     fill("sheet-second.csv", "bo.csv", wrong=2, encoding="utf-8-sig")
     done = call("label", "import", "ada.csv", "bo.csv", "--key", "sheet.key.json", "--out", "labels.json")
@@ -477,6 +577,15 @@ def test_files_that_are_no_sheets_keys_or_labels(desk):
     again = export()
     assert again.exit_code == 2
     assert "`sheet.csv` is there already" in again.stderr
+
+
+def test_the_sheet_of_one_person_is_not_that_of_two(desk):
+    assert export().exit_code == 0
+    fill("sheet.csv", "ada.csv")
+    for again in ("ada.csv", desk / "ada.csv"):
+        done = call("label", "import", "ada.csv", again, "--key", "sheet.key.json", "--out", "labels.json")
+        assert (done.exit_code, "a sheet is named twice" in done.stderr) == (2, True)
+    assert not Path("labels.json").exists()
 
 
 def test_labels_serve_the_rules_and_answers_that_they_are_of_and_no_others(desk):

@@ -160,6 +160,17 @@ def test_a_pilot_gives_rates_spread_and_how_often_rules_apply():
     assert plan_policy(rules, Assumptions(rate=PerRule(own={"seldom": 0.29})), seen).rules[0].source == "given"
 
 
+def test_a_pilot_too_small_to_tell_anything_of_a_limit_does_not_forbid_it():
+    rules = program(HARD)
+    few = one(rules, pilot(rules, *["fine"] * 20))
+    assert (few.samples, few.rate) == (299, 0.0)
+    assert few.source == "no answer breaks it (pilot, 0 of 20: too few to tell)"
+    # one that is broken in 20 is another matter, and so is a pilot that can tell
+    assert one(rules, pilot(rules, "bad", *["fine"] * 19)).samples is None
+    many = one(rules, pilot(rules, *["fine"] * 99))
+    assert (many.rate, many.source) == (pytest.approx(0.005), "pilot, 0 of 99")
+
+
 def test_the_size_for_an_average_has_its_power():
     rules = program(SHORT)
     generator = np.random.default_rng(7)

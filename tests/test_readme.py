@@ -105,7 +105,7 @@ def test_the_committed_calibration_is_of_the_shipped_policy_model_and_prompts(re
     assert all(budget.status == "binding" for budget in kept.budgets)
 
 
-@pytest.mark.parametrize("name", ["explain", "coverage", "diff", "residual", "price", "fit", "concept"])
+@pytest.mark.parametrize("name", ["explain", "coverage", "diff", "residual", "price", "fit", "audit", "concept"])
 def test_the_output_of_a_command_is_what_it_prints(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

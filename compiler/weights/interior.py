@@ -26,6 +26,7 @@ _CENTRING = 0.01  # of the logistic loss: how far one step brings the products d
 _RECENTRING, _ENDING = 0.3, 1e-3  # the same after a step shorter than _SHORT, or longer than _WHOLE
 _SHORT, _WHOLE = 0.3, 0.99
 _WIDTH, _LEAST_SHARE = 0.1, 0.1  # of a start near a guess: the rounded kink in mean margins, the least share of c
+_TINIEST = float(np.finfo(float).tiny)
 _BLOCK = 15000  # numbers of a block: 120 KiB, below which memory is reused instead of mapped anew
 _MANY_ROWS, _STRIDE = 1000, 4  # from so many rows on, the first steps of the logistic loss see one in _STRIDE
 _ROUGH = 1e-2  # the gap that these steps end at
@@ -267,7 +268,7 @@ def _logistic_steps(
             break
         hessian = gram(task.matrix, pressed * (1.0 - pressed / task.count))
         hessian += gram(task.sides, held / room)
-        hessian[np.diag_indices_from(hessian)] += task.pull
+        hessian.ravel()[:: len(hessian) + 1] += task.pull  # a view: `gram` makes a new matrix
         centred = max(centring, least) * gap / max(room.size, 1)
         third = held * room - centred
         move = solve_symmetric(hessian, -dual - ((third + held * outside) / room) @ task.sides)
@@ -286,8 +287,10 @@ def _logistic_steps(
 def gram(matrix: FloatArray, weight: FloatArray) -> FloatArray:
     """[V, V] Σ weight_r d_r d_rᵀ over the rows of D [R, V], in blocks that fit the cache."""
     size = matrix.shape[1]
-    total = np.zeros((size, size))
     block = max(_BLOCK // max(size, 1), 1)
+    if weight.size <= block:
+        return (matrix * weight[:, None]).T @ matrix
+    total = np.zeros((size, size))
     for begin in range(0, weight.size, block):
         part = matrix[begin : begin + block]
         total += (part * weight[begin : begin + block, None]).T @ part
@@ -341,8 +344,8 @@ def _reach(positive: tuple[FloatArray, ...], moves: tuple[FloatArray, ...], shar
 
 def solve_symmetric(matrix: FloatArray, right: FloatArray) -> FloatArray:
     """x with matrix x = right for a positive semidefinite matrix, the shortest one where it is singular."""
-    scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix), np.finfo(float).tiny))
-    scaled = matrix * np.outer(scale, scale)
+    scale = 1.0 / np.sqrt(np.maximum(matrix.diagonal(), _TINIEST))
+    scaled = matrix * (scale[:, None] * scale)
     try:
         np.linalg.cholesky(scaled)
         solution: FloatArray = np.linalg.solve(scaled, scale * right) * scale

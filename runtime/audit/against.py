@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bylaw.compiler.program import RewardTerm
 from bylaw.runtime.audit import clustered, comparison, multiplicity, statistics
-from bylaw.runtime.audit.columns import VIOLATED, VerdictColumns, is_asked
+from bylaw.runtime.audit.columns import UNSCORED, VIOLATED, VerdictColumns, is_asked
 from bylaw.runtime.audit.counts import ClusterCounts
 from bylaw.runtime.audit.multiplicity import DISCOVERY_LEVEL, Method
 from bylaw.runtime.audit.rules_together import t_tail
@@ -142,6 +142,13 @@ def _notes(here: VerdictColumns, there: VerdictColumns, rules: Sequence[RuleDiff
         unnamed = sum(not is_asked(key) for key in columns.keys)
         if unnamed:
             notes.append(f"{unnamed:,} transcripts {words} have no message of a user and are no pairs.")
+        lost = [int((columns.codes(index) == UNSCORED).sum()) for index in range(len(columns.terms))]
+        if any(lost):
+            worst = columns.terms[lost.index(max(lost))].id
+            notes.append(
+                f"Of {columns.count:,} answers {words} up to {max(lost):,} could not be scored (by {worst}): they are "
+                "left out, so that the two may differ in what is not seen here."
+            )
     few = [rule for rule in rules if rule.p_value is not None and rule.prompts < clustered.FEW_CLUSTERS]
     if few:
         notes.append(
@@ -181,7 +188,10 @@ def _paired(term: RewardTerm, here: _Side, there: _Side, index: int) -> RuleDiff
         sizes = np.bincount(prompts)
         means = [np.bincount(prompts, x)[sizes > 0] / sizes[sizes > 0] for x in (a, b)]
         of_means = comparison.paired_difference(means[0].tolist(), means[1].tolist())
-        return replace(found, difference=of_means.difference, interval=of_means.interval, p_value=of_means.p_value)
+        return replace(
+            found, here=of_means.first, there=of_means.second, difference=of_means.difference,
+            interval=of_means.interval, p_value=of_means.p_value,
+        )  # fmt: skip
     paired = comparison.paired_difference(a.tolist(), b.tolist(), prompts.tolist())
     return replace(found, interval=paired.interval, p_value=paired.p_value)
 
@@ -204,9 +214,8 @@ def _of_values(
 ) -> RuleDifference:
     if found.prompts < 2:
         return replace(found, why_not="all pairs answer one prompt, which does not show how prompts differ")
-    gaps = a - b
-    if gaps.min() == gaps.max():
-        return replace(found, why_not="all pairs differ by the same, so that their spread is not known")
+    if not statistics.estimate((a - b).tolist(), prompts.tolist()).standard_error:
+        return replace(found, why_not="all prompts differ by the same, so that their spread is not known")
     paired = comparison.paired_difference(a.tolist(), b.tolist(), prompts.tolist(), bounds=None)
     return replace(found, interval=paired.interval, p_value=paired.p_value)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, Literal
 
 from bylaw.spec.catalog import Language
@@ -115,6 +115,24 @@ def changed_by_plain() -> CharSet:
     return CharSet.of("".join(chars for _, chars in forms()))
 
 
+@cache
+def beside_words() -> CharSet:
+    """The characters that no word has."""
+    return word_characters().complement()
+
+
+def is_word_at(end: Literal[0, -1], node: Node) -> bool:
+    """Whether all texts of the pattern begin (0) or end (-1) with a letter, mark or number of any script."""
+    match node:
+        case Chars(charset):
+            return bool(charset) and not charset.intersection(beside_words())
+        case Concat(items):
+            return bool(items) and is_word_at(end, items[end])
+        case Alternate(items):
+            return all(is_word_at(end, item) for item in items)
+    return False
+
+
 # ------------------------------------------------------------------------------------------------- ends of a pattern
 def _branches(language: Language) -> Sequence[Node]:
     """The alternatives of a pattern one by one where some have borders of their own."""
@@ -155,7 +173,7 @@ def _end(side: Side, items: list[Node], step: Literal[1, -1]) -> tuple[Side, lis
             side, items = "text", items[1:]
         elif items[0] == line:
             return "line", items[1:]
-        elif len(items) > 1 and _is_edge(items[0]) and _is_word_at(0 if step == 1 else -1, items[1]):
+        elif len(items) > 1 and _is_edge(items[0]) and is_word_at(0 if step == 1 else -1, items[1]):
             return "edge", items[1:]
     # at the border of a text there is that of a line, and no word goes on
     while side == "text" and items and (items[0] in (text, line) or _is_edge(items[0])):
@@ -193,19 +211,7 @@ def _framed(source: str, head: Side, tail: Side) -> tuple[str, list[str]]:
 @cache
 def _no_word() -> str:
     """One byte that is an ASCII character no word has, or the border."""
-    return _bytes_source([*_ASCII.difference(word_characters()).ranges, (0xFF, 0xFF)])
-
-
-def _is_word_at(end: Literal[0, -1], node: Node) -> bool:
-    """Whether all texts of the pattern begin (0) or end (-1) with a letter, mark or number of any script."""
-    match node:
-        case Chars(charset):
-            return bool(charset) and not charset.difference(word_characters())
-        case Concat(items):
-            return bool(items) and _is_word_at(end, items[end])
-        case Alternate(items):
-            return all(_is_word_at(end, item) for item in items)
-    return False
+    return _bytes_source([*_ASCII.intersection(beside_words()).ranges, (0xFF, 0xFF)])
 
 
 def _is_edge(node: Node) -> bool:
@@ -271,20 +277,35 @@ class _Writer:
         """So many characters of a set."""
         if charset.ranges and charset.ranges[-1][1] < 0x80:
             return _some(_bytes_source(charset.ranges), least, most), True
-        charset = charset.intersection(self.present)
+        charset, others, is_any = _present(charset, self.present)
         if not charset:
             return (_NOTHING if least else ""), True
-        others = charset.intersection(_OTHERS)
-        single = _bytes_source([*charset.intersection(_ASCII).ranges, (0x80, 0xF4)])
-        is_any = bool(others) and not self.present.intersection(_OTHERS).difference(others)
         if is_any and least <= 1 and most is None and not self.is_whole:
             # any number of them: where one ends does not matter, since what follows begins with a first byte
-            return _some(single, least, most), True
+            return _some(_single(charset), least, most), True
         if others and self.is_loose:
-            return _some(single, least, None if most is None else most * _LONGEST_FORM), False
-        # those that no text has can be in or not: as few ranges as can be
-        source = class_source(min(charset, charset.union(_absent(self.present)), key=lambda each: len(each.ranges)))
+            return _some(_single(charset), least, None if most is None else most * _LONGEST_FORM), False
+        source = _whole(charset, self.present)
         return _some(source if (least, most) == (1, 1) else f"(?:{source})", least, most), True
+
+
+@lru_cache(maxsize=512)
+def _present(charset: CharSet, present: CharSet) -> tuple[CharSet, CharSet, bool]:
+    """(those characters of a set that texts have; those of them that are not ASCII, and whether these are all)."""
+    charset = charset.intersection(present)
+    others = charset.intersection(_OTHERS)
+    return charset, others, bool(others) and not present.intersection(_OTHERS).difference(others)
+
+
+def _single(charset: CharSet) -> str:
+    """A byte of a set: one of its ASCII characters, or any of the others."""
+    return _bytes_source([*charset.intersection(_ASCII).ranges, (0x80, 0xF4)])
+
+
+@lru_cache(maxsize=512)
+def _whole(charset: CharSet, present: CharSet) -> str:
+    """A source for one character of a set. Those that no text has can be in or not: as few ranges as can be."""
+    return class_source(min(charset, charset.union(_absent(present)), key=lambda each: len(each.ranges)))
 
 
 @cache

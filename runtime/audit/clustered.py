@@ -134,12 +134,12 @@ def mean(
 ) -> ClusteredEstimate:
     """The mean of values [n] with its clustered t interval, cut to `bounds` (None: the values have none).
 
-    Where all C clusters have the same mean and all values are equal, the spread is unknown rather than zero: with the
-    given confidence at most 1 − (1 − confidence)^(1/C) of all clusters differ, and the interval reaches as far towards
-    the bounds as those could draw the mean (the rule of three for a mean).
+    Where all C clusters have the same mean, their spread is unknown rather than zero: with the given confidence at most
+    1 − (1 − confidence)^(1/C) of all clusters differ, and the interval reaches as far towards the bounds as those could
+    draw the mean (the rule of three for a mean).
 
     Raises ValueError: no values, one that is not finite or outside `bounds`, fewer than two clusters, lengths that
-    differ, a bad confidence, or equal values without bounds.
+    differ, a bad confidence, or clusters with equal means without bounds.
     """
     found, names = finite(values), keys(clusters, len(values))
     sums, middle, error, naive = _spread(found, names, confidence)
@@ -149,12 +149,12 @@ def mean(
     half = t_quantile((1 + confidence) / 2, groups - 1) * error
     unclipped = interval = Interval(middle - half, middle + half)
     warnings = few(groups)
-    if min(found) == max(found):
+    if error == 0:
         if bounds is None:
-            raise ValueError(f"all values are {middle}: without bounds nothing can be said of their spread")
+            raise ValueError(f"all clusters have the mean {middle}: without bounds nothing can be said of their spread")
         away = 1 - (1 - confidence) ** (1 / groups)
         interval = Interval(middle - away * (middle - bounds[0]), middle + away * (bounds[1] - middle))
-        warnings += ("all values are equal: the interval rests on the number of clusters alone",)
+        warnings += ("all clusters have the same mean: the interval rests on the number of clusters alone",)
     elif bounds is not None:
         interval = Interval(max(bounds[0], unclipped.low), min(bounds[1], unclipped.high))
     size = count / equal_clusters(names)
@@ -297,8 +297,10 @@ def _spread(
         raise ValueError("one cluster says nothing about the spread between clusters: at least two are needed")
     error = math.sqrt(groups / (groups - 1) * math.fsum(part * part for part in sums.values())) / count
     naive = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (count - 1) / count)
-    # equal values have no spread; what rounding leaves of it is none
-    return (sums, middle, error, naive) if min(values) < max(values) else (sums, middle, 0.0, 0.0)
+    # what rounding leaves of no spread is none
+    if error <= statistics.ROUNDING * max(map(abs, values)):
+        error = 0.0
+    return sums, middle, error, naive if min(values) < max(values) else 0.0
 
 
 def equal_clusters(clusters: Sequence[Hashable]) -> float:

@@ -144,10 +144,10 @@ def corrected_rate(
     found, lowest, highest = _estimated(term, told)
     scored = np.where(codes == UNSCORED, np.nan, judged)
     quality, inverted, why = _inverted(rule, frame, scored, mine, said, prompts)
-    bound, within = _limit(term, told, found, lowest, highest)
+    outside, undrawn = (int(((frame == 0) & mask).sum()) for mask in (codes < NOT_APPLICABLE, codes == UNSCORED))
+    bound, within = _limit(term, told, found, lowest, highest, outside + undrawn)
     if term.kind == "hard" and any(row.people == 1 for row in told.sheet):
         within = False
-    outside = int(((frame == 0) & (codes < NOT_APPLICABLE)).sum())
     return CorrectedRate(
         term=term.id,
         by=labels.drawn.by,
@@ -177,7 +177,7 @@ def corrected_rate(
         bound=bound,
         within=within,
         agreement=agreement_of(mine),
-        remarks=tuple(_remarks(term, codes, rule, len(told.sheet), len(told.silent), outside)),
+        remarks=tuple(_remarks(term, codes, rule, len(told.sheet), len(told.silent), outside, undrawn)),
     )
 
 
@@ -257,15 +257,21 @@ def _inverted(
 
 
 def _limit(
-    term: RewardTerm, told: _Told, found: Corrected, lowest: float, highest: float
+    term: RewardTerm, told: _Told, found: Corrected, lowest: float, highest: float, outside: int
 ) -> tuple[float | None, bool | None]:
-    """(the one-sided bound, whether the limit is kept by the corrected rate), as limits are judged without labels."""
+    """(the one-sided bound, whether the limit is kept by the corrected rate), as limits are judged without labels. What
+    people cannot say, and `outside` answers that no sheet was drawn from, may break the limit: it is None where it
+    hangs on them."""
     if term.bound is None:
         return None, None
     confidence, limit = term.confidence or CONFIDENCE, term.bound
+    unknown = outside / (found.audited + outside)
+    lowest, highest = lowest * (1 - unknown), highest * (1 - unknown) + unknown
     if term.sense == "exactly":
         at = told.estimate(told.sheet, confidence).interval
-        return None, at.low <= limit <= at.high
+        kept = {at.low + value - found.value <= limit <= at.high + value - found.value for value in (lowest, highest)}
+        is_open = len(kept) > 1 or (kept == {False} and lowest <= limit <= highest)
+        return None, None if is_open else kept.pop()
     upper = term.sense != "at least"
     # a two-sided interval at 2c − 1 ends where the one-sided one at c does
     at = told.estimate(told.sheet, 2 * confidence - 1).interval
@@ -284,7 +290,13 @@ def _keeps(value: float, limit: float, upper: bool) -> bool:
 
 
 def _remarks(
-    term: RewardTerm, codes: NDArray[np.uint8], rule: RuleSheet, labelled: int, silent: int, outside: int
+    term: RewardTerm,
+    codes: NDArray[np.uint8],
+    rule: RuleSheet,
+    labelled: int,
+    silent: int,
+    outside: int,
+    undrawn: int,
 ) -> list[str]:
     found = []
     if labelled < FEW_LABELS:
@@ -295,6 +307,8 @@ def _remarks(
         found.append(
             f"the rule applies to {outside:,} answers that were none when the sheet was drawn; it leaves them out"
         )
+    if undrawn:
+        found.append(f"{undrawn:,} transcripts without a verdict had no answer to label; it leaves them out")
     condition = [each for each in (term.condition, term.among) if each is not None]
     if any(isinstance(part, ConceptScore) for each in condition for part in walk(each)):
         out = int((codes == NOT_APPLICABLE).sum())

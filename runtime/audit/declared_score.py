@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -67,7 +68,7 @@ def weights_of(text: str, terms: Sequence[RewardTerm]) -> Weights:
                 "no rule of this policy has a weight of its own; name them as in --weights polite=2,short=1"
             )
         return Weights(tuple(found.items()), "the policy's own weights of its soft rules, in nats")
-    if "=" in text and not Path(text).is_file():
+    if "=" in text and not os.path.isfile(text):  # a long list is no name that a file could have
         return _checked(_pairs(text), terms, "given on the command line")
     return _checked(_read(text), terms, f"declared in {Path(text).name}")
 

@@ -208,7 +208,7 @@ def _hard_interval(fewest: int, most: int, total: int, error: float) -> tuple[fl
 
 
 def clean_size(limit: float, error: float) -> int:
-    """How many clean answers it takes until a hard rule is said to be kept: 310 for 1 % and an error of 5 %."""
+    """How many clean answers it takes until a hard rule is said to be kept: 309 for 1 % and an error of 5 %."""
     low, high = 0, 1
     while _clean_evidence(high, limit) < -math.log(error):
         low, high = high, 2 * high

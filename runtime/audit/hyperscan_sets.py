@@ -8,11 +8,11 @@ patterns that it refuses, the patterns are in a google-re2 Set (runtime/audit/pa
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import accumulate, groupby
-from typing import Any, Final, cast
+from functools import cache, lru_cache
+from itertools import accumulate
+from typing import Any, Final
 
 import numpy as np
 
@@ -34,16 +34,12 @@ _PART: Final = 1 << 16
 """Characters that are searched in one call: they stay in the processor's cache."""
 _MOST_TOGETHER: Final = 1024
 """Texts that are searched in one call."""
-_HARMLESS: Final = 400
 _MOST_SOURCE: Final = 16_000
-"""Characters of a source: up to the first it is not tried by itself, and beyond the second the engine takes none."""
+"""Characters of a source; the engine takes none that is longer."""
 _MOST_PLACES: Final = 600
 """Of a pattern; with more the engine takes seconds to say that it is too large."""
 _LONGEST: Final = 1 << 29
 """Characters of a text; the engine counts bytes in 32 bits, and a longer text is left to the evaluator."""
-_SHIFT: Final = 20
-_MASK: Final = (1 << _SHIFT) - 1
-"""Bits of the number of a pattern in what is noted of a match; the rest is where it ends."""
 _MOST_MATCHES: Final = 16
 """Matches a text at which a part is searched text by text."""
 _MOST_CHANGED: Final = 64
@@ -72,16 +68,17 @@ class HyperscanSet:
         refused: list[int] = []
         parts = _parts_of(texts)
         for first, last in parts:
-            data, joined = self._encoded(list(texts[first:last]), first, refused)
+            joined, each = self._encoded(list(texts[first:last]), first, refused)
             seen = len(hits)
-            self._search(data, joined, hits)
-            counts.append(len(hits) - seen)
+            self._search(joined, hits, last - first)
+            counts.append((len(hits) - seen) // 2)
             sizes.append(len(joined))
-            lengths += map(len, data)
+            lengths += each
         return Searched(*_placed(hits, counts, sizes, lengths, [last for _, last in parts]), tuple(refused))
 
-    def _encoded(self, part: list[str], first: int, refused: list[int]) -> tuple[list[bytes], bytes]:
-        """The texts of a part as searched, and joined; those that are no Unicode are refused, and empty here."""
+    def _encoded(self, part: list[str], first: int, refused: list[int]) -> tuple[bytes, list[int]]:
+        """(the texts of a part as searched, joined; how many bytes each has); those that are no Unicode are refused,
+        and empty here."""
         if len(part) == 1 and len(part[0]) > _LONGEST:
             part[0] = "\ud800"
         try:
@@ -95,38 +92,40 @@ class HyperscanSet:
                     refused.append(first + place)
                     part[place] = ""
                     data.append(b"")
-        joined = _framed(data)
-        if self.is_plain and not all(map(str.isascii, part)) and _is_changed(part, data, joined):
-            joined = _framed(data)
-        return data, joined
+        joined, lengths = _framed(data), list(map(len, data))
+        if self.is_plain and not all(map(str.isascii, part)):
+            return _in_plain_form(part, joined, lengths)
+        return joined, lengths
 
-    def _search(self, data: Sequence[bytes], joined: bytes, hits: list[int]) -> None:
+    def _search(self, joined: bytes, hits: list[int], count: int) -> None:
+        """Notes of each match where it ends and its number."""
         self._parts += 1
         if self._crowded < _MOST_CROWDED or self._crowded * 4 < self._parts:
             seen = len(hits)
-            most = seen + _MOST_MATCHES * (len(data) + 4)
-            note = hits.append
+            most = seen + 2 * _MOST_MATCHES * (count + 4)
+            note = hits.extend
             is_done = _scan(
                 self._joined,
                 joined,
-                lambda number, start, end, flags, context: note(end << _SHIFT | number) or len(hits) > most,
+                lambda number, start, end, flags, context: note((end, number)) or len(hits) > most,
             )
             if is_done:
                 return
             self._crowded += 1
             del hits[seen:]
-        self._search_each(data, hits)
+        self._search_each(joined, hits)
 
-    def _search_each(self, data: Sequence[bytes], hits: list[int]) -> None:
+    def _search_each(self, joined: bytes, hits: list[int]) -> None:
         """The same, text by text: each pattern is reported once, as ending at the border after the text."""
         if self._single is None:
             self._single = _database(self._sources, single=True) or self._joined
         end = 1
-        for each in data:
+        for each in joined[1:-1].split(BORDER):
             end += len(each) + 1
             found: list[int] = []
             _scan(self._single, BORDER + each + BORDER, lambda number, *_, found=found: found.append(number))
-            hits += [end << _SHIFT | number for number in found]
+            for number in found:
+                hits += end, number
 
 
 def hyperscan_set(languages: Mapping[int, Language], is_plain: bool) -> tuple[HyperscanSet | None, dict[int, Written]]:
@@ -137,22 +136,18 @@ def hyperscan_set(languages: Mapping[int, Language], is_plain: bool) -> tuple[Hy
     except ImportError:
         return None, {}
     present = present_in(is_plain)
-    taken: dict[int, Written] = {}
-    for number, language in languages.items():
-        found = _accepted(number, language, present)
-        if found is not None:
-            taken[number] = found
-    for _ in range(2):
+    # all at once; where the engine refuses that, each is tried by itself
+    for is_tried in (False, True):
+        forms = {number: _accepted(number, language, present, is_tried) for number, language in languages.items()}
+        taken = {number: form for number, form in forms.items() if form is not None}
         sources = tuple(source for number, each in taken.items() for source in _places(number, each))
         joined = _database(sources) if sources else None
         if joined is not None:
             return HyperscanSet(is_plain, joined, sources), taken
-        # one that looked harmless is refused: each is tried by itself
-        taken = {number: each for number, each in taken.items() if _database(_places(number, each)) is not None}
     return None, {}
 
 
-def _accepted(number: int, language: Language, present: CharSet) -> Written | None:
+def _accepted(number: int, language: Language, present: CharSet, is_tried: bool) -> Written | None:
     """The form of a pattern that the engine takes, the tight one if it can be."""
     for is_loose in (size(language.node) > _MOST_PLACES, True):
         found = written(language, present, is_loose)
@@ -160,7 +155,7 @@ def _accepted(number: int, language: Language, present: CharSet) -> Written | No
             return None
         sources = _places(number, found)
         longest = max(len(source) for source, _ in sources)
-        if longest <= _HARMLESS or (longest <= _MOST_SOURCE and _database(sources) is not None):
+        if longest <= _MOST_SOURCE and not (is_tried and _database(sources) is None):
             return found
     return None
 
@@ -206,8 +201,8 @@ def _framed(data: Sequence[bytes]) -> bytes:
     return BORDER.join((b"", *data, b""))
 
 
-def _is_changed(part: Sequence[str], data: list[bytes], joined: bytes) -> bool:
-    """Brings the bytes of texts into their plain form; whether there was anything to do."""
+def _in_plain_form(part: Sequence[str], joined: bytes, lengths: list[int]) -> tuple[bytes, list[int]]:
+    """Joined texts in their plain form, and how many bytes each has then."""
     ends: list[int] = []
     note = ends.append
     is_done = _scan(
@@ -216,29 +211,28 @@ def _is_changed(part: Sequence[str], data: list[bytes], joined: bytes) -> bool:
         lambda number, start, end, flags, context: note(end) or len(ends) > _MOST_CHANGED,
     )
     if not is_done:
-        for place, text in enumerate(part):
-            if not text.isascii():
-                data[place] = plain(text).encode()
-        return True
-    # where the borders after the texts are
-    borders = list(accumulate(len(each) + 1 for each in data)) if ends else []
-    for place, found in groupby(sorted(ends), lambda end: bisect_left(borders, end)):
-        before = borders[place] - len(data[place])
-        data[place] = _with_plain(data[place], (end - before for end in found))
-    return bool(ends)
-
-
-def _with_plain(text: bytes, ends: Iterable[int]) -> bytes:
-    """A text with the characters that end at some places, in order, in their plain form."""
-    parts: list[bytes] = []
+        data = [plain(text).encode() for text in part]
+        return _framed(data), list(map(len, data))
+    if not ends:
+        return joined, lengths
+    borders = list(accumulate(length + 1 for length in lengths))  # where those after the texts are
+    pieces: list[bytes] = []
     done = 0
-    for end in ends:
+    for end in sorted(ends):
         start = end - 1
-        while text[start] & 0xC0 == 0x80:
+        while joined[start] & 0xC0 == 0x80:
             start -= 1
-        parts += text[done:start], plain(text[start:end].decode()).encode()
+        form = _plain_form(joined[start:end])
+        pieces += joined[done:start], form
+        lengths[bisect_left(borders, end)] += len(form) - (end - start)
         done = end
-    return b"".join((*parts, text[done:]))
+    return b"".join((*pieces, joined[done:])), lengths
+
+
+@lru_cache(maxsize=4096)
+def _plain_form(character: bytes) -> bytes:
+    """Of one character, in UTF-8."""
+    return plain(character.decode()).encode()
 
 
 def _parts_of(texts: Sequence[str]) -> list[tuple[int, int]]:
@@ -261,14 +255,14 @@ def _parts_of(texts: Sequence[str]) -> list[tuple[int, int]]:
 def _placed(
     hits: Sequence[int], counts: Sequence[int], sizes: Sequence[int], lengths: Sequence[int], lasts: Sequence[int]
 ) -> tuple[Ints, Ints]:
-    """(texts, places of patterns) of matches that were noted part by part.
+    """(texts, places of patterns) of matches that were noted part by part, where they end and what they are.
 
     `counts`, `sizes`: of each part its matches and its bytes. `lengths`: bytes of each text. A match ends in its text
     or at the border after it, and no earlier text has its last byte.
     """
-    noted = np.array(hits, np.int64)
+    noted = np.fromiter(hits, np.int64, len(hits)).reshape(-1, 2)
     firsts = np.cumsum(np.array([0, *sizes], np.int64))[:-1]
     texts_of_parts = np.array(lasts, np.int64) - np.array([0, *lasts[:-1]], np.int64)
     borders = np.cumsum(np.array(lengths, np.int64) + 1) + np.repeat(np.arange(len(counts)), texts_of_parts)
-    last_bytes = (noted >> _SHIFT) - 1 + np.repeat(firsts, counts)
-    return np.searchsorted(borders, last_bytes), cast(Ints, noted & _MASK)
+    last_bytes = noted[:, 0] - 1 + np.repeat(firsts, counts)
+    return np.searchsorted(borders, last_bytes), noted[:, 1]

@@ -177,13 +177,15 @@ def draw(
     by: By,
     not_applicable: int = 0,
     seed: int = 0,
+    silent: NDArray[np.bool_] | None = None,
 ) -> tuple[RuleSheet, list[tuple[int, int]]]:
     """(what was drawn for a clause, the answers in random order: (place, number of the stratum)).
 
     `codes` and `values` [n] are the columns of the clause. By verdict, answers that are judged yes and no get half of
     `number` each, and those without a verdict their share of it (5 at least); what a small stratum leaves goes to the
     others. Evenly, all of these are one stratum. `not_applicable` more are drawn from those to which the clause is
-    judged not to apply. Raises LabelSheetError where there is nothing to draw from, and for a quantity.
+    judged not to apply. `silent` [n]: transcripts without an answer, of which nobody can judge one; they are not drawn.
+    Raises LabelSheetError where there is nothing to draw from, and for a quantity.
     """
     import numpy as np
 
@@ -191,9 +193,11 @@ def draw(
     from bylaw.runtime.audit.columns import UNSCORED as NONE
 
     question = question_of(term, clause)
-    judged = codes < OUT
+    judged, unscored = codes < OUT, codes == NONE
+    if silent is not None:
+        unscored &= ~silent
     groups: list[tuple[str, NDArray[np.bool_]]] = [
-        (YES, judged & (values != 0)), (NO, judged & (values == 0)), (UNSCORED, codes == NONE),
+        (YES, judged & (values != 0)), (NO, judged & (values == 0)), (UNSCORED, unscored),
     ]  # fmt: skip
     groups = [(name, mask) for name, mask in groups if mask.any()]
     if not groups:

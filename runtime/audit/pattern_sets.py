@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import numpy as np
 
 from bylaw.compiler.program import RewardTerm
-from bylaw.runtime.audit.byte_patterns import BORDER, Written
+from bylaw.runtime.audit.byte_patterns import BORDER, Written, beside_words, is_word_at
 from bylaw.runtime.audit.searched import Searched
 from bylaw.spec import catalog
 from bylaw.spec.catalog import Language
-from bylaw.spec.charset import word_characters
 from bylaw.spec.expression import (
     And,
     BooleanExpression,
@@ -178,27 +177,11 @@ def _with_edges_written(language: Language) -> Node:
     while isinstance(node, Concat) and len(node.items) == 1:
         (node,) = node.items
     items = list(node.items) if isinstance(node, Concat) and language.mode == "search" else [node]
-    if len(items) > 1 and _is_edge(items[0]) and _is_word_character_at(0, items[1]):
-        items[0] = Alternate((Assertion("text_start"), _beside_words()))
-    if len(items) > 1 and _is_edge(items[-1]) and _is_word_character_at(-1, items[-2]):
-        items[-1] = Alternate((_beside_words(), Assertion("text_end")))
+    if len(items) > 1 and _is_edge(items[0]) and is_word_at(0, items[1]):
+        items[0] = Alternate((Assertion("text_start"), Chars(beside_words())))
+    if len(items) > 1 and _is_edge(items[-1]) and is_word_at(-1, items[-2]):
+        items[-1] = Alternate((Chars(beside_words()), Assertion("text_end")))
     return Concat(tuple(items))
-
-
-def _beside_words() -> Node:
-    return Chars(word_characters().complement())
-
-
-def _is_word_character_at(end: Literal[0, -1], node: Node) -> bool:
-    """Whether all texts of the pattern begin (0) or end (-1) with a letter, mark or number of any script."""
-    match node:
-        case Chars(charset):
-            return bool(charset) and not charset.difference(word_characters())
-        case Concat(items):
-            return bool(items) and _is_word_character_at(end, items[end])
-        case Alternate(items):
-            return all(_is_word_character_at(end, item) for item in items)
-    return False
 
 
 def _is_edge(node: Node) -> bool:

@@ -233,6 +233,9 @@ def _share(
     said = given.rate.of(term.id)
     said = 1 - said if said is not None and is_mirrored else said
     expected, source = _expected(said, seen, *usual, is_mirrored=is_mirrored)
+    if expected >= limit and said is None and seen is not None and seen.events == 0:
+        # of so few answers even none that breaks it tells nothing of the limit
+        expected, source = usual[0], f"{usual[1]} ({source}: too few to tell)"
     base = replace(base, rate=1 - expected if is_mirrored else expected, source=source)
     if expected >= limit:
         return replace(base, purpose="none", why_not="at this rate it is not kept: no number of answers certifies it")

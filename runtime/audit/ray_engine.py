@@ -15,6 +15,7 @@ import os
 import pickle
 import shutil
 import socket
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -128,16 +129,29 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         return
     _require_reachable(address)
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-    if address == "local":
-        options |= {"include_dashboard": False, "object_store_memory": _LOCAL_STORE}
-    try:
-        ray.init(address=address, **options)
-    except (ConnectionError, ValueError, RuntimeError, OSError, AssertionError, SystemExit) as error:
-        raise _unreachable(address, _first_line(error).split(". ")[0]) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with _own_folder(address) as folder:
+        if folder is not None:
+            options |= {"include_dashboard": False, "object_store_memory": _LOCAL_STORE, "_temp_dir": folder}
+        try:
+            ray.init(address=address, **options)
+        except (ConnectionError, ValueError, RuntimeError, OSError, AssertionError, SystemExit) as error:
+            raise _unreachable(address, _first_line(error).split(". ")[0]) from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _own_folder(address: str) -> Iterator[str | None]:
+    """A temporary folder of its own for Ray on this machine alone: another Ray here shares nothing with it. The paths
+    of its sockets must be short. None for a cluster that runs already."""
+    if address != "local":
+        yield None
+        return
+    place = "/tmp" if os.path.isdir("/tmp") else None
+    with tempfile.TemporaryDirectory(prefix="bylaw-ray-", dir=place, ignore_cleanup_errors=True) as folder:
+        yield folder
 
 
 def _require_reachable(address: str) -> None:

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Final, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bylaw.compiler.evaluate import TermScore, Verdict, evaluate_term, settled
+from bylaw.compiler.evaluate import TermScore, Verdict, evaluate_term, settled, violated
 from bylaw.compiler.program import RewardTerm
+from bylaw.compiler.situation import Situation
 from bylaw.runtime.audit.columns import NOT_APPLICABLE, SATISFIED, VERDICTS, VIOLATED, code_of, value_of
 from bylaw.runtime.audit.pattern_sets import Asked, Role, questions_of
 from bylaw.runtime.audit.pattern_verdicts import Pattern, Reading
@@ -38,7 +38,12 @@ _MOST_REMEMBERED: Final = 100_000
 _MOST_BYTES: Final = 1 << 26
 """Combinations of patterns whose consequences are remembered, and bytes that these may take."""
 
+_NEW: Final = -1
+"""In the place of a row: that of a combination that is not known yet."""
+
 Codes: TypeAlias = NDArray[np.uint8]
+Combination: TypeAlias = int | bytes
+"""Stands for patterns that occur together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +67,21 @@ class Scanned:
 
     def score(self, number: int, index: int) -> TermScore:
         """All that the evaluator says, with the places of what is broken."""
-        found = self.looked.get((number, index))
-        if found is not None:
-            return found
         kept = self._scanner.kept(self.codes[number].tobytes())[index]
-        return kept if kept is not None else self._scanner.asked(index, self._traces[number])
+        return kept if kept is not None else self._score(number, index, Situation(self._traces[number]))
 
     def scores(self, number: int) -> tuple[TermScore, ...]:
         """The same for all terms, in order."""
-        found = self._scanner.kept(self.codes[number].tobytes()).copy()
-        for index, score in enumerate(found):
-            if score is None:
-                found[index] = self.score(number, index)
-        return tuple(cast(list[TermScore], found))
+        found = self._scanner.kept(self.codes[number].tobytes())
+        here = Situation(self._traces[number])
+        return tuple([self._score(number, index, here) if kept is None else kept for index, kept in enumerate(found)])
+
+    def _score(self, number: int, index: int, here: Situation) -> TermScore:
+        """What the code does not say by itself."""
+        found = self.looked.get((number, index))
+        if found is not None:
+            return found
+        return self._scanner.told(index, here, self.codes[number, index] == VIOLATED)
 
 
 @dataclass(slots=True)
@@ -140,6 +147,15 @@ class Scanner:
         self.looks += 1
         return self.look(self.terms[index], trace)
 
+    def told(self, index: int, here: Situation, is_violated: bool) -> TermScore:
+        """All that is to be said of a term of which it is known, or not, that it is violated."""
+        if is_violated:
+            try:
+                return violated(self.terms[index], here)
+            except Exception:  # what is then to be said of the text, the one who looks knows
+                pass
+        return self.asked(index, here.trace)
+
     def kept(self, codes: bytes) -> list[TermScore | None]:
         """The scores that codes, one a term, say by themselves: of what is kept or does not apply. Read only."""
         known = self._kept.get(codes)
@@ -174,9 +190,11 @@ class Scanner:
         refused: set[int] = set()
         for (name, _), search, missing in self._searches:
             known = texts[name]
-            present = [number for number, text in enumerate(known) if text is not None]
-            keys, unknown = search.found([text for text in known if text is not None], width)
-            if len(present) < count:
+            if None not in known:
+                keys, unknown = search.found(cast(Sequence[str], known), width)
+            else:
+                present = [number for number, text in enumerate(known) if text is not None]
+                keys, unknown = search.found([text for text in known if text is not None], width)
                 absent = np.array([number for number, text in enumerate(known) if text is None], np.int64)
                 found.append(absent * width + missing)
                 keys = np.array(present, np.int64)[keys // width] * width + keys % width
@@ -214,7 +232,7 @@ class _Following:
     width: int
     codes: Codes = field(init=False)
     is_open: NDArray[np.bool_] = field(init=False)
-    _known: dict[bytes, int] = field(init=False)
+    _known: dict[Combination, int] = field(init=False)
     _touched: tuple[tuple[int, ...], ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -233,12 +251,14 @@ class _Following:
             self._forget()
         texts, numbers = np.divmod(keys, self.width)
         starts = np.flatnonzero(np.diff(texts, prepend=-1))
-        data = numbers.astype(np.uint32).tobytes()
-        known = self._known
-        found: list[int] = []
-        for start, end in pairwise([*(starts * 4).tolist(), len(data)]):
-            row = known.get(data[start:end])
-            found.append(self._added(data[start:end]) if row is None else row)
+        ends = np.append(starts, len(keys))[1:]
+        combinations = _combinations(numbers, starts, ends, self.width)
+        found = [self._known.get(combination, _NEW) for combination in combinations]
+        if _NEW in found:
+            for place, combination in enumerate(combinations):
+                if found[place] == _NEW:
+                    occurring = frozenset(numbers[starts[place] : ends[place]].tolist())
+                    found[place] = self._known.get(combination) or self._added(combination, occurring)
         rows = np.ones(count, np.int64)
         rows[texts[starts]] = found
         rows[list(refused)] = 0
@@ -251,21 +271,34 @@ class _Following:
         self.is_open = (self.codes == _OPEN).any(axis=1)
         self._known = {b"": 1}
 
-    def _added(self, key: bytes) -> int:
+    def _added(self, combination: Combination, numbers: frozenset[int]) -> int:
         """The row of a combination that is new: only the terms that ask for one of its patterns differ from row 1."""
         row = len(self._known) + 1
         if row == len(self.codes):
             self.codes = np.concatenate([self.codes, np.empty_like(self.codes)])
             self.is_open = np.concatenate([self.is_open, np.empty_like(self.is_open)])
-        numbers = frozenset(np.frombuffer(key, np.uint32).tolist())
         reading = Reading(self.patterns, numbers)
         codes = self.codes[row]
         codes[:] = self.codes[1]
         for index in {index for number in numbers for index in self._touched[number]}:
             codes[index] = _code(reading.verdict(self.terms[index]))
         self.is_open[row] = (codes == _OPEN).any()
-        self._known[key] = row
+        self._known[combination] = row
         return row
+
+
+def _combinations(numbers: Ints, starts: Ints, ends: Ints, width: int) -> list[Combination]:
+    """What tells each run of numbers below `width` from others: one number for a short run, else its bytes."""
+    counts = ends - starts
+    most = 62 // (width + 1).bit_length()
+    packed = np.zeros(len(starts), np.int64)
+    for place in range(min(most, int(counts.max(initial=0)))):
+        more = np.flatnonzero(counts > place)
+        packed[more] = packed[more] * (width + 1) + numbers[starts[more] + place] + 1
+    found: list[Combination] = [*packed.tolist()]
+    for place in np.flatnonzero(counts > most).tolist():
+        found[place] = numbers[starts[place] : ends[place]].tobytes()
+    return found
 
 
 def _code(verdict: Verdict | None) -> int:

@@ -16,6 +16,8 @@ from bylaw.runtime.record import Interval
 
 CONFIDENCE = 0.95
 """The confidence of every interval for which the author of a policy asked for no other."""
+ROUNDING = 1e-14
+"""An error of a mean below this share of the largest value is what rounding leaves of none."""
 
 
 # ------------------------------------------------------------------------------------------------- distributions
@@ -172,6 +174,8 @@ def estimate(values: Sequence[float], clusters: Sequence[Hashable] | None = None
     if groups < 2:
         return Estimate(mean, None, count, groups, 1.0, 0)
     error = math.sqrt(groups / (groups - 1) * math.fsum(r * r for r in residues.values())) / count
+    if error <= ROUNDING * max(map(abs, values)):
+        error = 0.0  # what rounding leaves of no spread at all
     naive = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (count - 1) / count)
     # without any spread nothing is known about how alike the samples of one prompt are: count the prompts only
     effective = float(groups) if naive == 0 or error == 0 else min(float(count), count * (naive / error) ** 2)

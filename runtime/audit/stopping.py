@@ -64,7 +64,7 @@ class Stopper:
     """
 
     def __init__(self, program: RewardProgram, settings: StoppingSettings, *, is_repeated: bool) -> None:
-        self._settings = settings
+        self._settings, self._is_repeated = settings, is_repeated
         self._aside: dict[str, LimitStopping] = {}
         self.read = 0
         ranges = {term: (low, high) for term, low, high in settings.ranges}
@@ -86,6 +86,10 @@ class Stopper:
             raise StoppingError(f"there is nothing to decide: {why}")
         for each in self._followed:
             each.open(min(self._error("undecided"), each.cap))
+
+    def fresh(self, program: RewardProgram) -> Stopper:
+        """One of the same program and settings that has seen nothing."""
+        return Stopper(program, self._settings, is_repeated=self._is_repeated)
 
     @property
     def terms(self) -> tuple[RewardTerm, ...]:
@@ -150,8 +154,9 @@ def stop_early(
     """Reads prompts until every limit is decided, or the budget or the prompts end.
 
     `ask` has the traces of a batch scored, and is asked for no more than that; `settle` says in the end what the scores
-    of all traces read come to (texts may turn out to be unlike those of a calibration), and decides then. `progress` is
-    told (prompts read, prompts at most). Ctrl-C ends the reading after the last whole batch. Raises StoppingError.
+    of all traces read come to (texts may turn out to be unlike those of a calibration), and decides then: where a limit
+    is undecided by that, reading goes on. `progress` is told (prompts read, prompts at most). Ctrl-C ends the reading
+    after the last whole batch. Raises StoppingError.
     """
     order, digest = prompt_order(traces, settings.seed)
     most = len(order) if settings.budget is None else min(settings.budget, len(order))
@@ -161,6 +166,7 @@ def stop_early(
     read: dict[int, Trace] = {}
     done = 0
     ended: Ended = "budget" if most < len(order) else "read through"
+
     try:
         while done < most and not stopper.is_done:
             batch = order[done : min(most, done + settings.batch)]
@@ -172,18 +178,13 @@ def stop_early(
             done += len(batch)
             if progress is not None:
                 progress(done, most)
+            if settle is not None and (stopper.is_done or done == most):
+                # what is undecided once more goes on
+                stopper, read = _again(stopper, program, traces, order[:done], read, settle)
     except KeyboardInterrupt:
         ended = "interrupted"
-    if settle is not None or ended == "interrupted":
-        # an interrupt may have come in the middle of a batch, whose answers count for nothing then
-        order = order[:done]
-        places = sorted(place for group in order for place in group)
-        found = [read[place] for place in places]
-        if settle is not None and places:
-            found = list(settle([traces[place] for place in places]))
-        read = dict(zip(places, found, strict=True))
-        stopper = Stopper(program, settings, is_repeated=is_repeated)
-        _take(stopper, order, read)
+        # it may have come in the middle of a batch, whose answers count for nothing then
+        stopper, read = _again(stopper, program, traces, order[:done], read, settle)
     if stopper.is_done and ended != "interrupted":
         ended = "decided"
     kept = tuple(sorted(read))
@@ -192,6 +193,25 @@ def stop_early(
         settings.budget, ended, stopper.results(program),
     )  # fmt: skip
     return Stopped(tuple(read[place] for place in kept), kept, record)
+
+
+def _again(
+    before: Stopper,
+    program: RewardProgram,
+    traces: Sequence[Trace],
+    order: Sequence[Sequence[int]],
+    read: dict[int, Trace],
+    settle: Ask | None,
+) -> tuple[Stopper, dict[int, Trace]]:
+    """(a stopper that has seen just the batches of `order`, as they are settled; these traces by their places)."""
+    places = sorted(place for group in order for place in group)
+    found: Sequence[Trace] = [read[place] for place in places]
+    if settle is not None and places:
+        found = settle([traces[place] for place in places])
+    settled = dict(zip(places, found, strict=True))
+    stopper = before.fresh(program)
+    _take(stopper, order, settled)
+    return stopper, settled
 
 
 def _take(stopper: Stopper, groups: Sequence[Sequence[int]], traces: dict[int, Trace]) -> None:
@@ -206,14 +226,17 @@ def taken(stopper: Stopper, groups: Sequence[Sequence[Trace]]) -> None:
 
 
 def with_stopping(record: AuditRecord, stopping: StoppingRecord) -> AuditRecord:
-    """The record of the audit over what was read, in which limits are met as far as stopping decided them."""
+    """The record of the audit over what was read, in which limits are met as far as stopping decided them, and what it
+    did not decide is marked."""
     by_term = {each.term: each for each in stopping.limits}
 
     def decided(term: TermAudit) -> TermAudit:
         found = by_term.get(term.term)
-        if found is None or term.bound is None:
+        if found is None:
             return term
-        return replace(term, within={"kept": True, "broken": False}.get(found.state))
+        answer = {"kept": True, "broken": False}.get(found.state)
+        within = term.within if term.bound is None else answer
+        return replace(term, within=within, is_decided=answer is not None)
 
     return replace(
         record,

@@ -188,8 +188,15 @@ def _limit(term: RewardTerm, scored: Scored) -> tuple[float | None, bool | None]
     bound, within = _judge_share(term, scored.counts())
     if not scored.unscored:
         return bound, within
+    if term.sense == "exactly" and within is False and _lies_between(term, scored):
+        return bound, None  # too low with none of the unscored, too high with all: with some it may be met
     extremes = {_judge_share(term, scored.counts(case))[1] for case in (False, True)}
     return bound, within if extremes == {within} else None
+
+
+def _lies_between(term: RewardTerm, scored: Scored) -> bool:
+    least, most = scored.counts(False).share, scored.counts(True).share
+    return least <= (term.bound or 0.0) <= most
 
 
 def _judge(

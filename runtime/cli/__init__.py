@@ -23,6 +23,7 @@ VERBS = {
     "conflicts": "Show which rules of a policy contradict or imply each other.",
     "compare": "Compare models, checkpoints and judges: where they differ, since when, and how sure that is.",
     "concept": "Say how good the scores of concepts are, and which texts to label next.",
+    "compile": "Make of a policy what trainers, judges and engines take: data, rewards, prompts.",
     "completion": "Print the shell completion script.",
     "diff": "Say what changed in meaning between two versions of a policy.",
     "doc": "Write a policy as a document for people, in Markdown or HTML.",

@@ -1,4 +1,5 @@
-"""`bylaw explain`: what a code means; with a policy, why a verdict came about; with a decode report, why a word did."""
+"""`bylaw explain`: what a code means; with a policy, why a verdict came about, or which token broke which rule; with a
+decode report, why a word was said."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ _CODE = re.compile(r"[A-Za-z]{0,2}[0-9]\w{0,4}|[A-Za-z]\w{0,3}")
 _OPTIONS = {"--format", "--help", "-h"}
 _VERDICTS = "bylaw.runtime.cli.explain_verdict"
 _DECODING = "bylaw.runtime.cli.explain_decode"
+_CREDIT = "bylaw.runtime.cli.explain_credit"
 
 
 class _Code(click.ParamType[str]):
@@ -39,7 +41,8 @@ class _Explain(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        module = _DECODING if "--decode" in args else _VERDICTS if _is_about_a_verdict(args) else None
+        module = _VERDICTS if _is_about_a_verdict(args) else None
+        module = _DECODING if "--decode" in args else _CREDIT if "--credit" in args else module
         if module is not None:
             from importlib import import_module
 
@@ -74,7 +77,8 @@ def command(code: str | None, output: str) -> None:
 
     Without a code, all codes are listed. With a policy instead of a code, explain what it says of a conversation:
     `bylaw explain RULES --help` tells more. With --decode and the report of a decoder, explain which rule changed which
-    word of an answer: `bylaw explain --decode --help`.
+    word of an answer: `bylaw explain --decode --help`. With --credit and a policy, show which token of an answer broke
+    which rule: `bylaw explain --credit --help`.
     """
     click.echo(_listing(output) if code is None else _page(code, output))
 

@@ -72,14 +72,7 @@ def command(
     Exit code 0 however the verdicts come out, 1 when the policy is not sound, 2 for unusable input.
     """
     compiled = compile_or_exit(rules)
-    if transcript is not None:
-        trace = _read(transcript, row)
-    else:
-        if response is None:
-            fail("say what the assistant answered with --response, or name a file with --transcript", UNUSABLE)
-        said = (("system", system), ("user", prompt), ("assistant", response))
-        trace = Trace(tuple(Message(role, text) for role, text in said if text is not None))
-    trace = replace(trace, facts={**trace.facts, **dict(map(_fact, facts))})
+    trace = conversation_or_exit(prompt, response, system, facts, transcript, row)
     found = [each for each in _explained(compiled, trace, rules, scoring) if not only or each.rule in only]
     unknown = set(only) - {each.rule for each in found}
     if unknown:
@@ -90,13 +83,31 @@ def command(
     click.echo(_as_json(found, compiled) if output == "json" else _as_text(found, compiled, trace))
 
 
-def _explained(compiled: Compiled, trace: Trace, rules: str, scoring: Scoring) -> tuple[RuleExplanation, ...]:
-    """The explanation, with the scores that it asks for."""
-    from bylaw.compiler.explain import explain
+def conversation_or_exit(
+    prompt: str | None,
+    response: str | None,
+    system: str | None,
+    facts: tuple[str, ...],
+    transcript: str | None,
+    row: int,
+) -> Trace:
+    """The conversation that the options name, with its facts; a message and exit code 2 where there is none."""
+    if transcript is not None:
+        trace = _read(transcript, row)
+    else:
+        if response is None:
+            fail("say what the assistant answered with --response, or name a file with --transcript", UNUSABLE)
+        said = (("system", system), ("user", prompt), ("assistant", response))
+        trace = Trace(tuple(Message(role, text) for role, text in said if text is not None))
+    return replace(trace, facts={**trace.facts, **dict(map(_fact, facts))})
 
+
+def scored_or_exit(compiled: Compiled, trace: Trace, rules: str, scoring: Scoring) -> Trace:
+    """The conversation with the scores that an explanation asks for."""
     program, scorers = compiled.require(), scorers_or_exit(compiled, rules, scoring)
     if not scorers.by_concept:
-        return explain(program, trace)
+        return trace
+    from bylaw.compiler.explain import explain
     from bylaw.runtime.cli.sampling import Bars
     from bylaw.runtime.scorers.asking import score_traces
 
@@ -105,7 +116,14 @@ def _explained(compiled: Compiled, trace: Trace, rules: str, scoring: Scoring) -
             program, [trace], scorers, bars, lambda _, noting: explain(program, noting), announce
         )
     say_scores(record)
-    return explain(program, scored)
+    return scored
+
+
+def _explained(compiled: Compiled, trace: Trace, rules: str, scoring: Scoring) -> tuple[RuleExplanation, ...]:
+    """The explanation, with the scores that it asks for."""
+    from bylaw.compiler.explain import explain
+
+    return explain(compiled.require(), scored_or_exit(compiled, trace, rules, scoring))
 
 
 def _fact(given: str) -> tuple[str, FactValue]:

@@ -17,6 +17,9 @@ from bylaw.runtime.cli.scoring import Scoring, scorers_or_exit, scoring_options
 from bylaw.runtime.cli.shared import LEFT_OUT, UNUSABLE, compile_or_exit, fail
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from bylaw.compiler.program import RewardProgram
     from bylaw.runtime.audit.label_sheet_files import Sheets
     from bylaw.runtime.audit.label_sheets import Drawn, Labels
@@ -184,12 +187,17 @@ def _drawn(
 
     program, columns = measured.request.program, measured.columns
     way: By = "random" if by == "random" else "verdict"
-    drawn = []
+    drawn, silent = [], _silent(measured, terms)
     for place in terms:
         term = program.terms[place]
         clause = clause_text(measured.request.compiled.source, term)
         codes, values = columns.codes(place), columns.values(place)
-        drawn.append(draw(term, clause, codes, values, number=number, by=way, not_applicable=not_applicable, seed=seed))
+        drawn.append(
+            draw(
+                term, clause, codes, values,
+                number=number, by=way, not_applicable=not_applicable, seed=seed, silent=silent,
+            )
+        )  # fmt: skip
     wanted = {place for _, places in drawn for place, _ in places}
     kept: dict[int, Trace] = {}
     models: set[tuple[str, ...]] = set()
@@ -216,6 +224,17 @@ def _drawn(
     return made, sheets
 
 
+def _silent(measured: Measured, terms: Sequence[int]) -> NDArray[np.bool_] | None:
+    """[n] which transcripts have no answer that people could judge; None where every one has a verdict."""
+    import numpy as np
+
+    from bylaw.runtime.audit.columns import UNSCORED
+
+    if not any((measured.columns.codes(place) == UNSCORED).any() for place in terms):
+        return None
+    return np.array([trace.response is None for trace in measured.traces], np.bool_)
+
+
 def _write_sheets(drawn: Drawn, sheets: Sheets, places: tuple[Path, Path, Path]) -> None:
     """All files or none: what was written is taken back where a later one fails."""
     from bylaw.runtime.audit.label_sheet_files import LONGEST_CELL, table
@@ -230,9 +249,11 @@ def _write_sheets(drawn: Drawn, sheets: Sheets, places: tuple[Path, Path, Path])
         for place, text in texts.items():
             write_atomically(place, text)
             done.append(place)
-    except OSError as error:
+    except (OSError, KeyboardInterrupt) as error:
         for written in done:
             written.unlink(missing_ok=True)
+        if isinstance(error, KeyboardInterrupt):
+            raise
         fail(f"`{place}` cannot be written: {(error.strerror or str(error)).lower()}", UNUSABLE)
     for place in done:
         click.echo(f"wrote {place}", err=True)

@@ -185,13 +185,11 @@ class Frontier:
         """[N] the next tokens (the first end token for the end of text) by inverse CDF; −1 where nothing may follow."""
         look = self.look()
         chosen = np.full(len(self._node), -1, dtype=np.int64)
-        for row, node in enumerate(self._node):
-            running = look.cumulative[node]
-            total = running[-1]
-            if total > 0:
-                # u·total can round up to total itself; one step below keeps the choice on a column with positive mass
-                target = min(uniforms[row] * total, np.nextafter(total, 0.0))
-                chosen[row] = np.searchsorted(running, target, side="right")
+        total = look.cumulative[:, -1][self._node]
+        # u·total can round up to total itself; one step below keeps the choice on a column with positive mass
+        target = np.minimum(uniforms * total, np.nextafter(total, 0.0))
+        for row in np.flatnonzero(total > 0):
+            chosen[row] = look.cumulative[self._node[row]].searchsorted(target[row], side="right")
         return chosen
 
     def is_end(self, tokens: IntArray) -> NDArray[np.bool_]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bylaw.runtime.audit.baseline import FAILING, BaselineComparison, Change
 from bylaw.runtime.cli.formats import Case, Failure, junit
+from bylaw.runtime.power_record import PlantedPower
 from bylaw.runtime.record import AuditRecord, Finding, TermAudit
 from bylaw.runtime.report import figures
 from bylaw.runtime.report.audit_outcome import STATES, State, state
+from bylaw.runtime.report.audit_stopping import power_sentence
 from bylaw.runtime.report.text import one_line
 
 _EXCERPT = 300
@@ -15,11 +17,20 @@ _EXCERPT = 300
 def audit_junit(record: AuditRecord, comparison: BaselineComparison | None = None) -> str:
     """One case a clause: it fails where a gate would, and is an error where it cannot be told.
 
-    With a baseline, it fails where something is new or worse and nowhere else, as an error where it was not measured.
+    Planted violations that the audit may not find are an error too. With a baseline, it fails where something is new or
+    worse and nowhere else, as an error where it was not measured.
     """
     changes = {} if comparison is None else {change.term: change for change in comparison.changes}
     cases = [_case(term, record, changes.get(term.term)) for term in record.terms]
+    if comparison is None:
+        cases += [_planted(found) for found in record.power]
     return junit(f"bylaw audit {record.policy}", cases)
+
+
+def _planted(found: PlantedPower) -> Case:
+    sentence = power_sentence((found,))
+    errors = () if found.is_enough else (Failure("unknown", sentence, sentence),)
+    return Case("bylaw.audit.power", found.term, errors=errors, output=sentence if found.is_enough else "")
 
 
 def _case(term: TermAudit, record: AuditRecord, change: Change | None) -> Case:

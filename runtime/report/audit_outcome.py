@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from bylaw.runtime.audit.baseline import FAILING, BaselineComparison
 from bylaw.runtime.record import AuditRecord, TermAudit, writable
+from bylaw.runtime.report.audit_stopping import power_sentence, stopping_sentence
 from bylaw.runtime.report.figures import limit_met, percent, plural, stated_percent
 from bylaw.runtime.report.gate import passes_gate, too_unscored
 from bylaw.runtime.report.text import one_line
@@ -47,6 +48,8 @@ def state(term: TermAudit) -> State:
     met = limit_met(term)
     if (term.kind == "hard" and (term.violated or term.within is False)) or met == "missed":
         return "broken"
+    if not term.is_decided:
+        return "unknown"
     if not term.applicable and not term.unscored:
         return "idle"
     if (term.kind == "hard" and term.unscored) or met == "cannot be told" or not term.is_scored_enough:
@@ -81,7 +84,7 @@ def outcome_of(record: AuditRecord) -> Outcome:
         result = "cannot be told"
         words = f"Of {count} that must be kept, it cannot be told whether {len(found['unknown'])} were."
     elif not passes_gate(record):
-        result, words = "cannot be told", _too_unscored(record)
+        result, words = "cannot be told", _why_no_pass(record)
     elif not record.transcripts:
         result, words = "cannot be told", "No transcript was audited, so nothing is known."
     elif not binding:
@@ -93,8 +96,13 @@ def outcome_of(record: AuditRecord) -> Outcome:
     return Outcome(result, words, tuple(_remarks(record, found["idle"], result)))
 
 
-def _too_unscored(record: AuditRecord) -> str:
+def _why_no_pass(record: AuditRecord) -> str:
+    """Why a gate does not pass although no rule or limit is broken or open."""
     lost = too_unscored(record)
+    if not lost and record.stopping is not None and not record.stopping.is_kept:
+        return stopping_sentence(record.stopping)
+    if not lost:
+        return power_sentence(record.power)
     worst = max(lost, key=lambda term: term.unscored / (term.applicable + term.unscored))
     share = percent(worst.unscored / (worst.applicable + worst.unscored))
     return (

@@ -99,7 +99,8 @@ def power_note(found: Sequence[PlantedPower]) -> str:
         f"Each figure is from {plural(first.runs, 'audit')} of {plural(first.samples, 'answer')} drawn from those at "
         "hand with the weight exp(multiplier) where the rule is broken, and as many drawn without (found without: "
         f"false alarms, where the rate here keeps to the limit). Found: p-values of all rules adjusted by "
-        f"{_METHODS.get(first.method, first.method)} at {stated_percent(first.level)}. Intervals are 95%, exact.{own}"
+        f"{_METHODS.get(first.method, first.method)} at {stated_percent(first.level)}. Intervals are 95%, exact. "
+        f"A prompt with several answers that all keep the rule stays as it is.{own}"
     )
 
 

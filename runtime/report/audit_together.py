@@ -74,7 +74,7 @@ def tests_section(record: AuditRecord) -> Section | None:
     return Section(
         "chance",
         "Could it be chance?",
-        _tests_sentence(tests),
+        _tests_sentence(tests) + _uncorrected(record, tests),
         "The tests of the limits",
         headings,
         tuple(_test_row(test) for test in named),
@@ -94,6 +94,13 @@ def _tests_sentence(tests: RuleTests) -> str:
     if likely:
         said.append(f"{_named(likely)} probably {'is' if len(likely) == 1 else 'are'}")
     return f"Of {figures.plural(tests.together, 'limit')}, " + "; ".join(said) + "."
+
+
+def _uncorrected(record: AuditRecord, tests: RuleTests) -> str:
+    """That tests know nothing of labels, where labels corrected the rate of a limit that is tested."""
+    tested = {test.term for test in tests.tests if not test.is_certain}
+    names = [rate.term for rate in record.corrections if rate.term in tested]
+    return f" This tests the verdicts, as if labels had not corrected those of {_named(names)}." if names else ""
 
 
 def _named(terms: list[str]) -> str:

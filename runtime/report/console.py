@@ -117,9 +117,14 @@ def _print_run(record: RunRecord, console: Console) -> None:
 
 # ------------------------------------------------------------------------------------------------------------ parts
 def _print_unscored(terms: Sequence[TermAudit], console: Console) -> None:
+    """One line a reason; clauses that lost as many transcripts to it share the line."""
+    lines: dict[tuple[str, int], list[str]] = {}
     for term in terms:
         for reason, count in term.reasons:
-            say(console, f"unscored: {term.term}: {figures.plural(count, 'transcript')}: {reason}", "yellow")
+            lines.setdefault((reason, count), []).append(term.term)
+    for (reason, count), names in lines.items():
+        who = f"each of the {len(names)} clauses" if 1 < len(names) == len(terms) else ", ".join(names)
+        say(console, f"unscored: {who}: {figures.plural(count, 'transcript')}: {reason}", "yellow")
 
 
 def _print_scores(scoring: Sequence[ConceptScoring], console: Console) -> None:

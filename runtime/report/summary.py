@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bylaw.runtime.audit.clustered import FEW_CLUSTERS
 from bylaw.runtime.audit.statistics import wilson
 from bylaw.runtime.record import AuditRecord, BudgetResult, RunRecord, TermAudit
 from bylaw.runtime.report.figures import (
@@ -70,6 +71,11 @@ def audit_summary(record: AuditRecord) -> tuple[str, ...]:
         sentences.append(
             f"Some transcripts could not be scored, up to {whole(most)} for one clause; they are counted apart and are "
             "no passes."
+        )
+    if record.clusters is not None and 0 < record.clusters < min(FEW_CLUSTERS, record.transcripts):
+        sentences.append(
+            f"They answer {plural(record.clusters, 'prompt')} only: below {FEW_CLUSTERS} it is hardly known how "
+            "prompts differ, and intervals say little."
         )
     never = sum(not t.applicable and not t.unscored for t in record.terms)
     if never and record.transcripts:
@@ -164,11 +170,19 @@ def _limits(audit: AuditRecord, budgets: Mapping[str, BudgetResult | None]) -> l
     sentences = [f"{kept} of {plural(len(limits), 'limit')} {_is(len(limits))} met."]
     for wanted in ("missed", "cannot be told"):
         sentences.extend(
-            f"{wanted.capitalize()}: {_quoted(t)} ({_seen(t, budgets.get(t.term))}; {limit(t)})."
+            f"{wanted.capitalize()}: {_quoted(t)} ({_corrected(t, audit)}{_seen(t, budgets.get(t.term))}; {limit(t)})."
             for t in limits
             if met[t.term] == wanted
         )
     return sentences
+
+
+def _corrected(term: TermAudit, audit: AuditRecord) -> str:
+    """The rate that people's labels make of the verdicts, which is what decides; empty where there are none."""
+    for rate in audit.corrections:
+        if rate.term == term.term:
+            return f"{percent(rate.value)} corrected with labels, by the verdicts alone "
+    return ""
 
 
 def _seen(term: TermAudit, budget: BudgetResult | None) -> str:
