@@ -6,6 +6,7 @@ import random
 import subprocess
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -345,6 +346,14 @@ CONTEXTS = [
     for x in (True, False)
     for n in (1.0, 5.0)
 ]
+
+
+@cache
+def all_traces() -> tuple[tuple[Trace, str], ...]:
+    """Every short answer in every conversation."""
+    return tuple((context.answered(answer), answer) for context, answer in itertools.product(CONTEXTS, ALL_TEXTS))
+
+
 SENTENCES = (
     'must not contain "{w}"', 'must not mention "{w}"', "must not contain /{p}/", 'must not start with "{w}"',
     "must have at most {n} words", 'must contain "{w}"', "must have at least {n} characters",
@@ -404,8 +413,7 @@ def test_newly_forbidden_and_allowed_agree_with_brute_force(seed: int) -> None:
     programs = old.require(), new.require()
     check_witnesses(found, *programs)
     shortest: dict[str, int] = {}
-    for context, answer in itertools.product(CONTEXTS, ALL_TEXTS):
-        trace = context.answered(answer)
+    for trace, answer in all_traces():
         before, after = (evaluate(program, trace).allowed for program in programs)
         if before != after:
             direction = "forbidden" if before else "allowed"
@@ -441,8 +449,8 @@ def test_what_is_newly_weighed_agrees_with_brute_force(seed: int) -> None:
     found = compare(old, new)
     programs = old.require(), new.require()
     seen: set[str] = set()
-    for context, answer in itertools.product(CONTEXTS, ALL_TEXTS):
-        before, after = (breaks(program, context.answered(answer)) for program in programs)
+    for trace, _ in all_traces():
+        before, after = (breaks(program, trace) for program in programs)
         if before is not None and after is not None and before != after:
             seen.add("forbidden" if after else "allowed")
     told = {each.direction: each.answer for each in found.texts if each.strength == "soft"}

@@ -43,6 +43,7 @@ VERBS = {
     "run": "Check, price, enforce and audit a policy on a model, in one report.",
     "sample": "Ask a model for the answers that an audit needs; go on after any end.",
     "test": "Run the examples and tests of a policy; show what they leave unseen.",
+    "train": "Train a model towards the law of a policy, and measure how near it comes.",
     "upgrade": "Rewrite policies of an older edition to the current one.",
 }
 

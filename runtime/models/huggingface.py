@@ -91,8 +91,8 @@ class HuggingFaceModel:
     def __init__(
         self, network: Any, tokenizer: Any, vocabulary: Vocabulary, name: str, digest: str, temperature: float
     ) -> None:
-        self._network = network
-        self._tokenizer = tokenizer
+        self.network = self._network = network
+        self.tokenizer = self._tokenizer = tokenizer
         self._vocabulary = vocabulary
         self._name = name
         self._digest = digest
@@ -106,16 +106,6 @@ class HuggingFaceModel:
     def digest(self) -> str:
         """sha256 over weights, configuration and tokenizer files; the temperature is not in it."""
         return self._digest
-
-    @property
-    def network(self) -> Any:
-        """The network itself."""
-        return self._network
-
-    @property
-    def tokenizer(self) -> Any:
-        """The tokenizer itself."""
-        return self._tokenizer
 
     @property
     def parameters(self) -> int:
