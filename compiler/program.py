@@ -137,6 +137,20 @@ class RewardProgram(Node):
         return "sha256:" + hashlib.sha256(_canonical(body).encode()).hexdigest()
 
 
+def verdict_digest(term: RewardTerm) -> str:
+    """SHA-256 of what decides whether a transcript keeps or breaks a term, as `sha256:...`.
+
+    That is where it applies and what it holds or measures, with lexicons and parameters spelled out and with the
+    definitions of the concepts that it asks about; and whether the event is counted (a budget) or is to be kept. Names,
+    reasons, places in the file, levels, weights, limits and confidences are not in it: they change no verdict.
+    """
+    import hashlib
+
+    said = {name: _plain(getattr(term, name)) for name in ("condition", "among", "holds", "value")}
+    body = {**_without(said, {"extent"}), "counts": term.kind == "budget"}
+    return "sha256:" + hashlib.sha256(_canonical(body).encode()).hexdigest()
+
+
 def to_data(program: RewardProgram) -> dict[str, Any]:
     """The program as JSON values, without its digest."""
     return _plain(program)  # type: ignore[no-any-return]

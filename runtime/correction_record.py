@@ -33,7 +33,8 @@ class CorrectedRate:
 
     Shares between 0 and 1; intervals are two-sided 95 % ones. `value` is what PPI++ says (by strata, where the sheet
     was drawn `by` verdict), with its standard error and `power` (how much the verdicts count, 0 to 1). `judged`: the
-    rate of the verdicts alone over the same texts; `labels_alone`: of the labels alone, each with its weight.
+    rate of the verdicts alone over the same texts, None where none of these has a verdict; `labels_alone`: of the
+    labels alone, each with its weight.
     `texts`: from how many the sheet was drawn; `outside`: to how many others the clause applies now, of which the sheet
     says nothing. `labelled`: with an answer; of these people say of `does_not_apply` that the clause does not apply.
     `cannot_say`: without an answer; `lowest` and `highest` are the value if all of these were no, or yes.
@@ -58,7 +59,7 @@ class CorrectedRate:
     interval: Interval
     power: float
     labels_alone: float
-    judged: float
+    judged: float | None
     lowest: float
     highest: float
     inverted: float | None = None

@@ -23,7 +23,9 @@ from click.testing import CliRunner, Result
 from bylaw.compiler.evaluate import evaluate
 from bylaw.compiler.pipeline import Compiled
 from bylaw.runtime.audit.baseline import baseline_of, compare_with_baseline
+from bylaw.runtime.audit.statistics import exact_lower, exact_upper, wilson
 from bylaw.runtime.audit.transcripts import read_transcripts
+from bylaw.runtime.cli import main
 from bylaw.runtime.cli.audit_output import (
     baseline_or_exit,
     compare,
@@ -33,14 +35,18 @@ from bylaw.runtime.cli.audit_output import (
     with_baseline,
     write_files,
 )
-from bylaw.runtime.record import AuditRecord, Interval
+from bylaw.runtime.record import AuditRecord, Interval, TermAudit
 from bylaw.runtime.report import ReportError, audit_files, passes_gate
 from bylaw.runtime.report.audit_files import FORMATS, SUMMARY, formats_of, write_audit_files
+from bylaw.runtime.report.audit_junit import audit_junit
+from bylaw.runtime.report.audit_markdown import audit_markdown
 from bylaw.runtime.report.audit_outcome import by_concern, outcome_of, state
 from bylaw.runtime.report.audit_page import AnswerCollector, audit_page
 from bylaw.runtime.report.audit_sarif import audit_sarif
 from bylaw.runtime.report.audit_verdicts import OtherTranscripts, judged
+from bylaw.runtime.report.figures import not_shown_words
 from bylaw.runtime.report.gate import too_unscored
+from bylaw.runtime.report.summary import audit_summary
 from bylaw.spec.trace import Message, Trace
 
 
@@ -162,6 +168,74 @@ def test_the_verdict_is_that_of_the_gate(record: AuditRecord) -> None:
     assert outcome_of(replace(record, transcripts=0, terms=())).result == "cannot be told"
 
 
+def _near(limit: TermAudit, violated: int, of: int, asked: float, sense: str = "at most") -> TermAudit:
+    """A limit with the figures of so many events in so many answers, judged as the audit judges it."""
+    upper = sense == "at most"
+    edge = (exact_upper if upper else exact_lower)(violated, of, 0.95)
+    return replace(
+        limit, applicable=of, violated=violated, unscored=0, rate=violated / of, interval=wilson(violated, of),
+        sense=sense, bound=asked, confidence=0.95, confidence_bound=edge, is_scored_enough=True,
+        within=edge <= asked if upper else edge >= asked,
+    )  # fmt: skip
+
+
+def test_a_limit_that_is_not_shown_to_be_kept_is_not_called_broken(policy: Compiled, record: AuditRecord) -> None:
+    """5 of 80 keeps 10 %, and 95 % sure is only 12.7 %: neither kept nor broken, in every format; the gate fails."""
+    limit = next(term for term in record.terms if term.bound is not None)
+    hard = next(term for term in record.terms if term.kind == "hard" and term.violated)
+    near = _near(limit, 5, 80, 0.1)
+    assert near.within is False
+    of = replace(record, terms=(hard, near), transcripts=80)
+    said = "6.2%, at most 10% asked with 95% confidence; 80 answers are too few or it is too near"
+    assert (state(near), not_shown_words(near)) == ("unshown", said)
+    assert outcome_of(of).headline == (
+        "1 of 2 rules and limits that must be kept was broken, 1 was not shown to be kept."
+    )
+    alone = outcome_of(replace(of, terms=(near,)))
+    assert alone.result == "failed"
+    assert alone.headline == "1 of 1 rule or limit that must be kept was not shown to be kept."
+    assert not passes_gate(replace(of, terms=(near,)))
+    one = replace(of, terms=(near,))
+    assert f"({said})." in " ".join(audit_summary(one))
+    sarif_text, junit_text = audit_sarif(one, policy.require(), policy.source), audit_junit(one)
+    for text in (audit_page(one, AnswerCollector(3)), audit_markdown(one), junit_text, sarif_text):
+        assert said in text
+        assert "not shown to be kept" in text
+        assert "missed (" not in text
+        assert ">missed<" not in text
+    failure = ET.fromstring(junit_text).find(".//failure")
+    assert failure is not None
+    assert failure.get("type") == "not shown to be kept"
+    result = json.loads(sarif_text)["runs"][0]["results"][0]
+    assert (result["level"], result["kind"], result["properties"]["state"]) == ("error", "fail", "unshown")
+
+
+def test_counts_say_what_they_count(record: AuditRecord) -> None:
+    """A preference is never counted as kept, and weighed rules stand apart from those that must be kept."""
+    binding = [term for term in record.terms if term.kind == "hard" or term.bound is not None]
+    page = audit_page(record, AnswerCollector(3))
+    tiles = re.findall(r"<li><b>(\d+)</b> of (\d+) rules and limits that must be kept: ([^<]*)</li>", page)
+    assert sum(int(number) for number, _, _ in tiles) == len(binding) < len(record.terms)
+    assert {int(of) for _, of, _ in tiles} == {len(binding)}
+    hard = sum(term.kind == "hard" and term.violated > 0 for term in record.terms)
+    soft = sum(term.kind == "soft" and term.violated > 0 for term in record.terms)
+    said = re.search(r"broken \((\d+) hard rules?(?: and (\d+) weighed rules?)?\)\.", audit_summary(record)[0])
+    assert said is not None
+    assert (int(said[1]), int(said[2] or 0)) == (hard, soft)
+
+
+def test_only_a_rate_that_keeps_the_limit_is_not_shown(record: AuditRecord) -> None:
+    limit = next(term for term in record.terms if term.bound is not None)
+    near = _near(limit, 5, 80, 0.1)
+    assert state(_near(limit, 9, 80, 0.1)) == "broken"
+    assert state(_near(limit, 1, 80, 0.1)) == "kept"
+    assert state(_near(limit, 75, 80, 0.9, "at least")) == "unshown"
+    assert state(_near(limit, 71, 80, 0.9, "at least")) == "broken"
+    assert state(replace(near, confidence=None)) == "broken"
+    assert state(replace(near, each_prompt=True)) == "broken"  # a single prompt may speak against it
+    assert state(replace(near, sense="exactly")) == "broken"
+
+
 def test_the_worst_rule_is_the_one_that_is_worst_for_certain(record: AuditRecord) -> None:
     """One of one is 100 % and says little; 400 of 1,000 is less and says much."""
     one = replace(record.terms[0], term="one", applicable=1, violated=1, rate=1.0, interval=Interval(0.21, 1.0))
@@ -274,7 +348,9 @@ def test_junit_fails_where_the_gate_does(folder: Path, record: AuditRecord) -> N
     root = ET.parse(folder / "junit.xml").getroot()
     found = {case.get("name"): {part.tag for part in case} for case in root.iter("testcase")}
     for term in record.terms:
-        expected = {"broken": {"failure"}, "unknown": {"error"}}.get(state(term), {"system-out"})
+        expected = {"broken": {"failure"}, "unshown": {"failure"}, "unknown": {"error"}}.get(
+            state(term), {"system-out"}
+        )
         assert found[term.term] == expected
     failures = {case.get("name"): case.find("failure") for case in root.iter("testcase")}
     swearing = failures["no_swearing"]
@@ -410,7 +486,7 @@ def command(
     compared = compare(record, earlier)
     if out is not None and formats:
         write_files(out, formats, record, given, policy, compared)
-    say_comparison(compared)
+    say_comparison(compared, "text")
     context.exit(with_baseline(0, compared))
 
 
@@ -432,12 +508,57 @@ def test_a_baseline_lets_known_findings_pass_and_new_ones_fail(tmp_path: Path) -
         tmp_path, [*known, "We charged 4242 4242 4242 4242."], "--baseline", kept, "--report", "html,md", "--out", out
     )
     assert worse.exit_code == 4
-    assert "no_card_numbers (new)" in worse.stderr
-    assert worse.stdout == ""
+    assert "no_card_numbers (new)" in worse.stdout
+    assert "(new)" not in worse.stderr
     for name in ("audit.html", "audit.md"):
         assert "ince the baseline" in (tmp_path / "out" / name).read_text(encoding="utf-8")
     # the summary of that run is a baseline in its turn
     assert run(tmp_path, [*known, "We charged 4242 4242 4242 4242."], "--baseline", kept).exit_code == 0
+
+
+def behind(tmp_path: Path, output: str) -> str:
+    """What `bylaw audit --baseline` prints behind the audit; a card number is new, and the swearing is known."""
+    run(tmp_path, ["damn", *["Fine."] * 30], "--report", "jsonl", "--out", str(tmp_path / "kept"))
+    run(tmp_path, ["damn", "We charged 4242 4242 4242 4242.", *["Fine."] * 30])
+    words = ["audit", str(tmp_path / "rules.bylaw"), str(tmp_path / "log.jsonl"), "--format", output]
+    plain = CliRunner().invoke(main, words)
+    found = CliRunner().invoke(main, [*words, "--baseline", str(tmp_path / "kept" / SUMMARY)])
+    assert (plain.exit_code, found.exit_code, found.stderr) == (0, 4, "")
+    if output == "json":
+        data = json.loads(found.stdout)
+        compared = data.pop("baseline")
+        assert data == json.loads(plain.stdout)
+        return json.dumps(compared)
+    assert found.stdout.startswith(plain.stdout)
+    return found.stdout.removeprefix(plain.stdout)
+
+
+SAID = "Held against the baseline, 1 rule fails: no_card_numbers (new). 1 finding of the baseline is still there."
+
+
+def test_what_failed_stands_behind_the_audit_on_stdout(tmp_path: Path) -> None:
+    said = behind(tmp_path, "text")
+    assert re.search(r"^ no_card_numbers +new ", said, re.MULTILINE)
+    assert re.search(r"^ no_swearing +known ", said, re.MULTILINE)
+    assert SAID in " ".join(said.split())
+
+
+def test_what_failed_is_a_section_of_the_markdown_on_stdout(tmp_path: Path) -> None:
+    said = behind(tmp_path, "markdown")
+    assert said.startswith("\n## Since the baseline\n\n")
+    rows = [line.split(" | ")[:2] for line in said.splitlines() if line.startswith("| ")]
+    assert rows[0] == ["| rule", "since the baseline"]
+    assert [name.replace("\\", "") for name, how in rows if how in ("new", "known")] == [
+        "| no_card_numbers",
+        "| no_swearing",
+    ]
+    assert SAID in said.replace("\\", "")
+
+
+def test_what_failed_is_a_key_of_the_json_on_stdout(tmp_path: Path) -> None:
+    said = json.loads(behind(tmp_path, "json"))
+    assert (said["fails"], said["failing"]) == (True, ["no_card_numbers"])
+    assert {each["term"]: each["status"] for each in said["changes"]}["no_swearing"] == "known"
 
 
 def test_wrong_options_are_one_message(tmp_path: Path) -> None:
@@ -461,5 +582,5 @@ def test_a_hostile_policy_name_or_rule_cannot_reach_the_terminal(tmp_path: Path)
     data["source"] = EVIL
     path.write_text(json.dumps(data), encoding="utf-8")
     result = run(tmp_path, ["Fine."] * 3, "--baseline", str(path))
-    assert "removed" in result.stderr
-    assert "\x1b" not in result.stderr
+    assert "removed" in result.stdout
+    assert "\x1b" not in result.output

@@ -174,6 +174,8 @@ def test_quantities_are_tilted_towards_the_wrong_side():
     ("rule", "multiplier", "message"),
     [
         ("seldm", 1.0, "there is no rule `seldm` to plant; rules here: seldom"),
+        ("seldm", 1.0, r"; did you mean `seldom`\?$"),
+        ("x", 1.0, "rules here: seldom$"),
         ("seldom", -1.0, "a multiplier is a number of nats above 0, got -1"),
         ("seldom", 1.0, "`seldom` cannot be planted: no answer here breaks it"),
     ],

@@ -637,6 +637,8 @@ def test_several_columns_of_labels_have_krippendorffs_alpha(desk: Path) -> None:
         (("--against", "rules.bylaw"), "rules.bylaw"),
         (("--weights", "polite=often"), "the weight of `polite` is no number: `often`"),
         (("--most-unscored", "3"), "3"),
+        (("--most-unscored", "300%"), "is not between 0% and 100%"),
+        (("--compare", "quit=first:bad"), "did you mean `quiet`?"),
     ],
 )
 def test_wrong_options_are_one_message(desk: Path, arguments: tuple[str, ...], words: str) -> None:
@@ -657,6 +659,8 @@ def test_a_gate_fails_where_too_much_could_not_be_scored(desk: Path) -> None:
     assert run("--gate").exit_code == 4
     assert run("--gate", "--most-unscored", "0.0376").exit_code == 0  # 3 of all 80, not of the 77 that were scored
     assert run("--gate", "--most-unscored", "0.0374").exit_code == 4
+    assert run("--gate", "--most-unscored", "3.76%").exit_code == 0
+    assert run("--gate", "--most-unscored", "3.74%").exit_code == 4
     assert run().exit_code == 0
     run("--out", "report", "--report", "md")
     words = (desk / "report" / "audit.md").read_text(encoding="utf-8").replace("\\", "")

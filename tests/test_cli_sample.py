@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,18 @@ def test_what_cannot_be_is_one_message_and_nothing_written(folder: Path, argumen
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_without_the_extra_nothing_is_begun(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    before = set(folder.iterdir())
+    found = ask(NOWHERE)
+    assert found.exit_code == 2
+    assert " ".join(found.output.split()) == (
+        "error: an endpoint needs the extra `endpoint` (openai is missing): install bylaw with it, as in "
+        "pip install '.[endpoint]'"
+    )
+    assert set(folder.iterdir()) == before
+
+
 def test_a_dry_run_says_the_price_and_writes_nothing(folder: Path) -> None:
     before = set(folder.iterdir())
     found = ask(NOWHERE, "--epochs", "3", "--max-tokens", "100", "--dry-run", "--price-in", "10", "--price-out", "1000")
@@ -114,6 +127,7 @@ def test_the_key_is_sent_and_never_written(folder: Path, monkeypatch: pytest.Mon
         missing = ask(at.url, "--endpoint-key", "BIRCHWOOD_KEY")
         assert missing.exit_code == 2
         assert "`BIRCHWOOD_KEY` that should hold the API key is not set" in missing.output
+        assert not Path("a.samples").exists()
         monkeypatch.setenv("BIRCHWOOD_KEY", KEY)
         found = ask(at.url, "--endpoint-key", "BIRCHWOOD_KEY")
         assert found.exit_code == 0, found.output

@@ -7,6 +7,7 @@ of a thousand seeds.
 from __future__ import annotations
 
 import csv
+import hashlib
 import itertools
 import json
 from collections import Counter
@@ -21,9 +22,11 @@ from label_draws import XSTEST, columns, corrected, labels_of, term, xstest
 from scipy import stats
 
 from bylaw.compiler.pipeline import compile_source
+from bylaw.compiler.program import RewardProgram, verdict_digest
 from bylaw.runtime.audit.audit import measure
 from bylaw.runtime.audit.corrected import (
     agreement_of,
+    check_policy,
     check_transcripts,
     corrected_rate,
     settled,
@@ -32,6 +35,7 @@ from bylaw.runtime.audit.corrected import (
 from bylaw.runtime.audit.label_sheet_files import COLUMNS, cell
 from bylaw.runtime.audit.label_sheets import (
     Label,
+    Labels,
     LabelSheetError,
     draw,
     frame_of,
@@ -486,7 +490,7 @@ def test_from_a_sheet_to_a_corrected_rate(desk):
     assert done.exit_code == 0, done.output
     assert "10 answers labelled by several people, who differ on 2; kappa" in done.stdout
     assert done.stdout.count("  item ") == 2
-    given = ("label", "import", "ada.csv", "bo.csv", "--key", "sheet.key.json", "--out", "labels.json")
+    given = ("label", "import", "ada.csv", "bo.csv", "--key", "sheet.key.json", "--out", "labels.json", "--force")
     told = json.loads(call(*given, "--format", "json").stdout)
     assert told["files"] == ["ada.csv", "bo.csv"]
     assert sum(told["rules"][0]["labels"].values()) == 40
@@ -609,6 +613,127 @@ def test_labels_serve_the_rules_and_answers_that_they_are_of_and_no_others(desk)
     Path("copy.json").write_bytes(Path("labels.json").read_bytes())
     done = call("audit", "rules.bylaw", "answers.jsonl", "--label-sheet", "labels.json", "--label-sheet", "copy.json")
     assert "`labels.json` and `copy.json` both have labels of `no_dates`" in done.stderr
+
+
+def labelled() -> tuple[RewardProgram, Labels]:
+    """The policy of the desk, and labels of two of its rules as the verbs write them."""
+    assert export("--rule", "few_sorry").exit_code == 0
+    fill("sheet.csv", "ada.csv")
+    assert call("label", "import", "ada.csv", "--key", "sheet.key.json", "--out", "labels.json").exit_code == 0
+    return compiled(POLICY), labels_of_text(Path("labels.json").read_text(encoding="utf-8"), "labels.json")
+
+
+def compiled(text: str) -> RewardProgram:
+    return compile_source(Source.of("rules.bylaw", text)).require()
+
+
+BLAME = 'concept blame means "Blames the customer." { like "You lost it." }'
+UNDER = "rule no_blame at user { must not express blame }"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("prefer lower number of words in response weight 0.1", "prefer lower number of words in response weight 9"),
+        ("to at most 60% of responses", "to at most 5% of responses with confidence 0.9"),
+        ('"1.0.0"', '"2.0.0"'),
+        ('"Promise no dates"', '"No dates, please"'),
+        ("must not mention any of dates }", 'must not mention any of dates\n  because "They change." }'),
+        ('no_dates "Promise no dates" at root', "no_dates at user"),
+        ("rule short", 'rule loud at user { must not contain "!" }\nrule short'),
+    ],
+)
+def test_labels_hold_as_long_as_what_decides_their_rules_is_the_same(desk, old, new):
+    before, labels = labelled()
+    after = compiled(POLICY.replace(old, new))
+    assert after.digest != before.digest
+    check_policy(labels, after, "labels.json")
+    Path("after.bylaw").write_text(POLICY.replace(old, new), encoding="utf-8")
+    done = call("audit", "after.bylaw", "answers.jsonl", "--label-sheet", "labels.json", "--format", "json")
+    assert [rate["term"] for rate in json.loads(done.stdout)["corrections"]] == ["no_dates", "few_sorry"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"by Monday"', '"by Tuesday"', "what decides `no_dates` is not what it was"),
+        ('mentions "sorry"', 'contains "sorry"', "what decides `few_sorry` is not what it was"),
+        (
+            "{ must not mention any of dates }",
+            '{ when prompt mentions "parcel" must not mention any of dates }',
+            "`no_d",
+        ),
+        ('limit response mentions "sorry" to at most 60% of responses', 'must mention "sorry"', "`few_sorry`"),
+        ("rule no_dates", "rule dateless", "`larkmoor.desk` has no `no_dates`"),
+    ],
+)
+def test_labels_of_a_rule_that_was_changed_are_refused_by_name(desk, old, new, words):
+    _, labels = labelled()
+    assert old in POLICY
+    with pytest.raises(LabelSheetError) as told:
+        check_policy(labels, compiled(POLICY.replace(old, new)), "labels.json")
+    assert "`labels.json` has labels for other rules: " in str(told.value)
+    assert words in str(told.value)
+    assert ("`few_sorry`" in str(told.value)) is ("few_sorry" in words)  # the other one is not blamed
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("the customer", "anybody"), ("You lost it.", "Your fault."), ('it."', 'it."\n  threshold 0.7')]
+)
+def test_a_concept_that_a_rule_asks_about_is_a_part_of_it(old, new):
+    text = f'policy larkmoor.desk version "1.0.0" edition 1\nlevels root > user\n{BLAME}\n{UNDER}\n'
+    assert old in text
+    found = [verdict_digest(compiled(each).term("no_blame")) for each in (text, text.replace(old, new))]
+    assert found[0] != found[1]
+
+
+def test_labels_of_an_older_bylaw_hold_for_the_very_same_policy_only(desk):
+    program, labels = labelled()
+    old = replace(labels, drawn=replace(labels.drawn, rules=tuple(
+        replace(rule, verdict_digest="") for rule in labels.drawn.rules
+    )))  # fmt: skip
+    data = json.loads(sealed(old))
+    for rule in data["drawn"]["rules"]:
+        del rule["verdict_digest"]
+    del data["seal"]
+    words = json.dumps(data, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    data["seal"] = "sha256:" + hashlib.sha256(words.encode()).hexdigest()
+    found = labels_of_text(json.dumps(data), "labels.json")
+    assert found == old
+    check_policy(found, program, "labels.json")
+    with pytest.raises(LabelSheetError, match="the file is of an older bylaw"):
+        check_policy(found, compiled(POLICY.replace("weight 0.1", "weight 0.2")), "labels.json")
+
+
+def test_labels_that_are_there_are_not_overwritten(desk):
+    labelled()
+    before = Path("labels.json").read_bytes()
+    fill("sheet.csv", "bo.csv", wrong=5)
+    given = ("label", "import", "bo.csv", "--key", "sheet.key.json", "--out")
+    done = call(*given, "labels.json")
+    assert (done.exit_code, done.stdout, done.stderr.count("error:")) == (2, "", 1)
+    assert "`labels.json` is there already; name another --out, or replace it with --force" in done.stderr
+    assert Path("labels.json").read_bytes() == before
+    key = Path("sheet.key.json").read_bytes()
+    done = call(*given, "sheet.key.json", "--force")
+    assert (done.exit_code, "--force replaces nothing else" in done.stderr) == (2, True)
+    assert Path("sheet.key.json").read_bytes() == key
+    assert call(*given, "labels.json", "--force").exit_code == 0
+    assert Path("labels.json").read_bytes() != before
+
+
+def test_verdicts_that_are_all_missing_say_nothing():
+    from bylaw.runtime.report import figures
+    from bylaw.runtime.report.audit_corrected import corrected_rows, corrected_sentence
+
+    people = ["yes"] * 30 + ["no"] * 70
+    found = corrected(people, ["unscored"] * 100, 100, "verdict", 0)
+    assert found.judged is None
+    assert found.value == pytest.approx(0.3, abs=1e-12)
+    assert "; the verdicts say nothing of it: none of these answers has one." in corrected_sentence(found)
+    assert corrected_rows([found])[0][1] == figures.NOTHING
+    some = corrected(people, ["unscored"] * 90 + ["no"] * 10, 100, "verdict", 0)
+    assert (some.judged, "the verdicts alone say 0%." in corrected_sentence(some)) == (0.0, True)
 
 
 def test_a_hard_rule_that_only_people_found_broken_fails_the_gate(desk):

@@ -225,6 +225,7 @@ def test_what_cannot_be_planned_says_why(rule, given, message):
     ("given", "message"),
     [
         ({"rate": PerRule(own={"seldm": 0.1})}, "there is no rule `seldm`; rules here: seldom"),
+        ({"rate": PerRule(own={"seldm": 0.1})}, r"; did you mean `seldom`\?$"),
         ({"planted": {"x": 1.0}}, "there is no rule `x`"),
         ({"rate": PerRule(1.5)}, "a rate lies between 0 and 1, got 1.5"),
     ],

@@ -82,6 +82,9 @@ def test_parts_of_content_are_joined_and_a_tool_call_may_be_silent(tmp_path):
     [
         ("{", "not JSON"),
         ("[1]", "not a JSON object"),
+        ("[", "an array is not read, write one object on each line"),
+        ('[{"prompt": "x", "response": "y"}]', "an array is not read, write one object on each line"),
+        ('{"prompt": "x", "response": "y"}'.encode("utf-16"), "it seems to be UTF-16: save the file as UTF-8"),
         ("{}", "it is empty"),
         ({"completion": "x", "prompt": "y"}, "no `response`; its keys are `completion`, `prompt`"),
         ({"prompt": "x", "responses": "y"}, "did you mean `responses`?"),
@@ -209,6 +212,8 @@ def test_a_line_over_the_limit_ends_its_row_only(tmp_path):
     ("header", "words"),
     [
         ("prompts,response", "no column `prompt`; its columns are `prompts`, `response`; did you mean `prompts`?"),
+        ("prompt;response", "`prompt;response`. It seems to be separated by semicolons: save it with commas"),
+        ("prompt\tresponse", "It seems to be separated by tabs"),
         ("prompt,response,response", "more than one column called `response`"),
         ('prompt,"response', "does not start with column names"),
     ],

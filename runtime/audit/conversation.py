@@ -21,6 +21,7 @@ from bylaw.spec.scope import FACT_ROOTS
 from bylaw.spec.trace import ROLES, FactValue, Message, Trace
 
 _MESSAGES = "messages"
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def parse_line(
@@ -33,7 +34,8 @@ def parse_line(
     """
     data = decode(line)
     if not isinstance(data, dict):
-        raise Unreadable("the line is not a JSON object")
+        hint = ": an array is not read, write one object on each line" if isinstance(data, list) else ""
+        raise Unreadable(f"the line is not a JSON object{hint}")
     return parse_object(data, columns, limits, fallback_id, answered)
 
 
@@ -64,12 +66,16 @@ def decode(line: bytes) -> Any:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Unreadable(f"the line is not UTF-8 text: byte {error.start + 1} is 0x{line[error.start]:02x}") from None
+        hint = "; it seems to be UTF-16: save the file as UTF-8" if line.startswith(_UTF_16_MARKS) else ""
+        raise Unreadable(
+            f"the line is not UTF-8 text: byte {error.start + 1} is 0x{line[error.start]:02x}{hint}"
+        ) from None
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
+        hint = "; an array is not read, write one object on each line" if text == "[" or text.startswith("[{") else ""
         raise Unreadable(
-            f"the line is not JSON: {error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}"
+            f"the line is not JSON: {error.msg[:1].lower()}{error.msg[1:]} at column {error.colno}{hint}"
         ) from None
     except RecursionError:
         raise Unreadable("the line is not usable JSON: it is nested too deeply") from None

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bylaw.compiler.program import RewardProgram, RewardTerm
+from bylaw.compiler.program import RewardProgram, RewardTerm, verdict_digest
 from bylaw.runtime.audit import clustered, statistics
 from bylaw.runtime.audit.agreement_statistics import cohen_kappa, krippendorff_alpha
 from bylaw.runtime.audit.columns import NOT_APPLICABLE, UNSCORED, VerdictColumns
@@ -41,13 +41,29 @@ _SAID: Mapping[str, float] = {"yes": 1.0, "no": 0.0, "does not apply": math.nan}
 
 
 def check_policy(labels: Labels, program: RewardProgram, name: str) -> None:
-    """Raises LabelSheetError for labels of other rules; `name` is what messages call the file."""
+    """Raises LabelSheetError for labels of other rules; `name` is what messages call the file.
+
+    A rule is another one when what decides its verdicts is (`verdict_digest`); the rest of the policy may change. Files
+    without such digests, which were written before there were any, hold for the very same policy only.
+    """
     drawn = labels.drawn
-    if drawn.policy_digest != program.digest:
+    if drawn.policy_digest == program.digest:
+        return
+    if not all(rule.verdict_digest for rule in drawn.rules):
         raise LabelSheetError(
             f"{quote(name)} has labels for other rules: `{drawn.policy}` as it was when the sheet was exported "
-            f"({drawn.policy_digest[:19]}…), and this is `{program.policy}` ({program.digest[:19]}…); people answered "
-            f"about those words, so export a sheet for these"
+            f"({drawn.policy_digest[:19]}…), and this is `{program.policy}` ({program.digest[:19]}…); the file is of "
+            f"an older bylaw and does not say which of its rules are still the same, so export a sheet for these"
+        )
+    now = {term.id: verdict_digest(term) for term in program.terms}
+    gone = [rule.term for rule in drawn.rules if rule.term not in now]
+    changed = [rule.term for rule in drawn.rules if now.get(rule.term, rule.verdict_digest) != rule.verdict_digest]
+    said = [f"`{program.policy}` has no {quote_all(gone)}"] * bool(gone)
+    said += [f"what decides {quote_all(changed)} is not what it was when the sheet was exported"] * bool(changed)
+    if said:
+        raise LabelSheetError(
+            f"{quote(name)} has labels for other rules: {', and '.join(said)}; people answered about the words of "
+            f"then, so export a sheet for those of now"
         )
 
 
@@ -162,7 +178,7 @@ def corrected_rate(
         interval=found.interval,
         power=found.power or 0.0,
         labels_alone=found.value if found.labels_alone is None else found.labels_alone,
-        judged=found.judged,
+        judged=found.judged if ((frame > 0) & ~np.isnan(scored)).any() else None,
         lowest=min(lowest, found.value),
         highest=max(highest, found.value),
         inverted=None if inverted is None else inverted.value,

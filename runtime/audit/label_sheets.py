@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from bylaw.compiler.program import RewardTerm
+from bylaw.compiler.program import RewardTerm, verdict_digest
 from bylaw.runtime.audit.inputs import quote
 from bylaw.runtime.record import RecordError, parsed, read_back, writable
 from bylaw.spec.trace import Message, Trace
@@ -64,13 +64,15 @@ class Stratum:
 @dataclass(frozen=True, slots=True)
 class RuleSheet:
     """What was drawn for one clause. `frame`: the stratum of every answer of the audit, packed (`frame_of`): 0 for
-    none, else the number of the stratum, from 1. `question` is what people are asked."""
+    none, else the number of the stratum, from 1. `question` is what people are asked. `verdict_digest`: of what decides
+    the verdicts of the clause (compiler/program.py); empty in files that were written before there was one."""
 
     term: str
     clause: str
     question: str
     strata: tuple[Stratum, ...]
     frame: str
+    verdict_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +223,7 @@ def draw(
         strata.append(Stratum(name, len(there), count))
         places += [(place, index) for place in rng.sample(there, count)]
     rng.shuffle(places)
-    return RuleSheet(term.id, clause, question, tuple(strata), _packed(frame)), places
+    return RuleSheet(term.id, clause, question, tuple(strata), _packed(frame), verdict_digest(term)), places
 
 
 def _allocated(sizes: Sequence[tuple[str, int]], number: int) -> list[int]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from bylaw.compiler.program import RewardProgram, RewardTerm, scores_in
 from bylaw.runtime.audit import planning, statistics
+from bylaw.runtime.audit.inputs import suggestion
 from bylaw.runtime.audit.pilot import Pilot, PilotRule
 from bylaw.runtime.audit.planning import OutOfReach
 
@@ -168,7 +169,8 @@ def plan_policy(program: RewardProgram, given: Assumptions, pilot: Pilot | None 
 def _known(own: Mapping[str, float], names: list[str]) -> None:
     for name in own:
         if name not in names:
-            raise ValueError(f"there is no rule `{name}`; rules here: {', '.join(names)}")
+            near = suggestion(name, names)
+            raise ValueError(f"there is no rule `{name}`; rules here: {', '.join(names)}{near}")
 
 
 def _is_certified(term: RewardTerm) -> bool:

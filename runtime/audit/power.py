@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bylaw.compiler.program import RewardTerm
 from bylaw.runtime.audit import statistics
 from bylaw.runtime.audit.columns import NOT_APPLICABLE, SATISFIED, VIOLATED, VerdictColumns
+from bylaw.runtime.audit.inputs import suggestion
 from bylaw.runtime.audit.multiplicity import DISCOVERY_LEVEL, Method, above, below
 from bylaw.runtime.audit.rules_together import rule_tests
 from bylaw.runtime.power_record import PlantedPower
@@ -132,7 +133,8 @@ def plant(columns: VerdictColumns, rule: str, multiplier: float) -> tuple[Plante
     """
     names = [term.id for term in columns.terms]
     if rule not in names:
-        raise PowerError(f"there is no rule `{rule}` to plant; rules here: {', '.join(names)}")
+        near = suggestion(rule, names)
+        raise PowerError(f"there is no rule `{rule}` to plant; rules here: {', '.join(names)}{near}")
     if not 0 < multiplier < np.inf:
         raise PowerError(f"`{rule}`: a multiplier is a number of nats above 0, got {multiplier:g}")
     index, prompts = names.index(rule), columns.prompts if columns.is_clustered else None

@@ -95,12 +95,19 @@ def _header(fields: Sequence[str], columns: ColumnNames, shown: str, answered: b
         wanted.append(("assistant", columns.response))
     for _, name in wanted:
         if name not in names:
-            known = f"its columns are {quote_all(names)}{suggestion(name, names)}"
+            known = f"its columns are {quote_all(names)}{_other_separator(names) or suggestion(name, names)}"
             raise TranscriptError(f"{quote(shown)} has no column {quote(name)}; {known}")
     index = {name: position for position, name in enumerate(names)}
     used = {columns.response, *(name for _, name in wanted)}
     facts = tuple((fact_name(name), index[name]) for name in names if name not in used)
     return _Header(names, tuple((role, index[name]) for role, name in wanted), facts, index.get(columns.id))
+
+
+def _other_separator(names: Sequence[str]) -> str:
+    """A hint where the only column is a row of names with another mark between them than the comma."""
+    marks = {";": "semicolons", "\t": "tabs"}
+    found = next((words for mark, words in marks.items() if len(names) == 1 and mark in names[0]), None)
+    return f". It seems to be separated by {found}: save it with commas between the columns" if found else ""
 
 
 def _trace(header: _Header, fields: Sequence[str], fallback_id: str) -> Trace | Unreadable:

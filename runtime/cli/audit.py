@@ -49,6 +49,7 @@ from bylaw.runtime.cli.shared import (
 
 if TYPE_CHECKING:
     from bylaw.compiler.program import RewardProgram
+    from bylaw.runtime.audit.baseline import BaselineComparison
     from bylaw.runtime.calibration.record import CalibrationRecord
     from bylaw.runtime.record import AuditRecord
 
@@ -66,9 +67,9 @@ Examples:
 @click.command("audit", epilog=_EXAMPLES)
 @click.argument("rules", type=click.Path())
 @click.argument("transcripts", type=click.Path())
-@click.option("--prompt-column", default="prompt", show_default=True, help="Where a table has the user's message.")
-@click.option("--response-column", default="response", show_default=True, help="Where a table has the answer.")
-@click.option("--system-column", help="Where a table has the system message.")
+@click.option("--prompt-column", default="prompt", show_default=True, help="Column or JSON key of the user's message.")
+@click.option("--response-column", default="response", show_default=True, help="Column or JSON key of the answer.")
+@click.option("--system-column", help="Column or JSON key of the system message.")
 @click.option(
     "--compare",
     "comparisons",
@@ -173,8 +174,7 @@ def command(
             write_files(out, formats, record, measured.traces, compiled, compared)
         if out is not None and measured.scoring is not None:
             click.echo(f"wrote {write_scores(measured.scoring, out)}", err=True)
-    _print(record, law, output)
-    say_comparison(compared)
+    _print(record, law, compared, output)
     is_unanswered = measured.scoring is not None and say_unanswered(measured.scoring)
     is_left_out = bool(record.problems or scorers.left_out or is_unanswered)
     raise SystemExit(with_baseline(exit_code(record, is_gate=gate, is_left_out=is_left_out), compared))
@@ -196,22 +196,40 @@ def _law(path: str, program: RewardProgram) -> CalibrationRecord:
 _ABOUT = "The law is that of the {} prompts of {}; rates of answers to other prompts may differ from it for that alone."
 
 
-def _print(record: AuditRecord, law: CalibrationRecord | None, output: str) -> None:
-    """The audit, and behind it how it compares with the law; in JSON under the key `law`."""
-    if law is None:
-        print_record(record, output)
+def _print(
+    record: AuditRecord, law: CalibrationRecord | None, compared: BaselineComparison | None, output: str
+) -> None:
+    """The audit, and behind it how it compares with the law and the baseline; in JSON the keys `law` and `baseline`."""
+    if output == "json" and not (law is None and compared is None):
+        _print_json(record, law, compared)
         return
+    print_record(record, output)
+    if law is not None:
+        _say_law(record, law, output)
+    say_comparison(compared, output)
+
+
+def _print_json(record: AuditRecord, law: CalibrationRecord | None, compared: BaselineComparison | None) -> None:
+    """The record, with what it was compared with under keys of their own."""
+    from bylaw.runtime.calibration.compare import compare
+    from bylaw.runtime.record import to_json, writable
+    from bylaw.runtime.report.audit_outcome import baseline_data
+
+    data = json.loads(to_json(record))
+    if law is not None:
+        data["law"] = [writable(asdict(each)) for each in compare(record, law)]
+    if compared is not None:
+        data["baseline"] = baseline_data(compared)
+    click.echo(json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def _say_law(record: AuditRecord, law: CalibrationRecord, output: str) -> None:
+    """How the audit compares with the law, behind it."""
     from bylaw.runtime.calibration.compare import HEADINGS, compare, rows
     from bylaw.runtime.calibration.text import markdown_table, print_table
-    from bylaw.runtime.record import to_json, writable
     from bylaw.runtime.report.terminal import say, standard_output
 
     found = compare(record, law)
-    if output == "json":
-        data = {**json.loads(to_json(record)), "law": [writable(asdict(each)) for each in found]}
-        click.echo(json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False))
-        return
-    print_record(record, output)
     title = f"against the law of the calibration on {law.model} (95 % intervals)"
     if output == "markdown":
         click.echo("\n".join(["", f"## {title.capitalize()}", "", *markdown_table(HEADINGS, rows(found))]))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bylaw.runtime.cli.law import Share
 from bylaw.runtime.cli.shared import UNUSABLE, fail
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ _OPTIONS = (
     ),
     click.option(
         "--most-unscored",
-        type=click.FloatRange(0, 1),
-        default=0.02,
+        type=Share(),
+        default="2%",
         show_default=True,
         metavar="SHARE",
         help="With --gate, fail where more than this share of the answers to a rule could not be scored.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -91,18 +89,20 @@ def write_files(
         click.echo(f"wrote {path}", err=True)
 
 
-def say_comparison(comparison: BaselineComparison | None) -> None:
-    """What changed since the baseline, on stderr, so that the format on stdout stays as it is."""
-    if comparison is None:
+def say_comparison(comparison: BaselineComparison | None, output: str) -> None:
+    """What changed since the baseline, behind the audit as `text` or `markdown`; `json` has it as a key of its own."""
+    if comparison is None or output == "json":
         return
-    from rich.console import Console
+    if output == "markdown":
+        from bylaw.runtime.report.audit_markdown import baseline_lines
 
+        click.echo("\n".join(["", *baseline_lines(comparison)]))
+        return
     from bylaw.runtime.calibration.text import print_table
     from bylaw.runtime.report.audit_baseline import HEADINGS, baseline_note, baseline_rows, baseline_sentence
-    from bylaw.runtime.report.terminal import FILE_WIDTH, say
+    from bylaw.runtime.report.terminal import say, standard_output
 
-    is_file = not sys.stderr.isatty() and "COLUMNS" not in os.environ
-    console = Console(stderr=True, width=FILE_WIDTH if is_file else None)
+    console = standard_output()
     told = [row for row in baseline_rows(comparison) if row[1] != "unchanged"]
     if told:
         print_table(console, f"since the baseline ({comparison.source})", HEADINGS, told)

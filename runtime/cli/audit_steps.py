@@ -252,7 +252,10 @@ def comparison_of(text: str, program: RewardProgram) -> tuple[str, str, tuple[st
         raise click.BadParameter("write it as RULE=COLUMN:LABEL,LABEL", param_hint="--compare")
     known = [term.id for term in program.terms]
     if rule not in known:
-        raise click.BadParameter(f"there is no rule `{rule}`; rules here: {', '.join(known)}", param_hint="--compare")
+        from bylaw.runtime.audit.inputs import suggestion
+
+        words = f"there is no rule `{rule}`; rules here: {', '.join(known)}{suggestion(rule, known)}"
+        raise click.BadParameter(words, param_hint="--compare")
     return rule, column, tuple(label.strip() for label in labels.split(","))
 
 

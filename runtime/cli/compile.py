@@ -111,9 +111,9 @@ class Request:
     type=click.Choice(["parquet", "jsonl"]),
     help="How prompts for verl are written.  [default: parquet where pyarrow is installed]",
 )
-@click.option("--prompt-column", default="prompt", show_default=True, help="Where DATA has the user's message.")
-@click.option("--response-column", default="response", show_default=True, help="Where DATA has the answer.")
-@click.option("--system-column", help="Where DATA has the system message.")
+@click.option("--prompt-column", default="prompt", show_default=True, help="Column or JSON key of the user's message.")
+@click.option("--response-column", default="response", show_default=True, help="Column or JSON key of the answer.")
+@click.option("--system-column", help="Column or JSON key of the system message.")
 @click.option(
     "--format",
     "output",

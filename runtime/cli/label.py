@@ -97,9 +97,9 @@ def command() -> None:
     help="Answers of each rule that go to a second person too, on a sheet of their own.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of all that is drawn by chance.")
-@click.option("--prompt-column", default="prompt", show_default=True, help="Where a table has the user's message.")
-@click.option("--response-column", default="response", show_default=True, help="Where a table has the answer.")
-@click.option("--system-column", help="Where a table has the system message.")
+@click.option("--prompt-column", default="prompt", show_default=True, help="Column or JSON key of the user's message.")
+@click.option("--response-column", default="response", show_default=True, help="Column or JSON key of the answer.")
+@click.option("--system-column", help="Column or JSON key of the system message.")
 @scoring_options
 @_format
 def export_command(
@@ -296,13 +296,15 @@ def _say_export(drawn: Drawn, sheets: Sheets, places: tuple[Path, Path, Path], o
 @click.argument("sheets", nargs=-1, required=True, type=click.Path())
 @click.option("--key", "key_path", required=True, type=click.Path(), help="The key that `bylaw label export` wrote.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="The file of labels to write (.json).")
+@click.option("--force", is_flag=True, help="Replace a file of labels that is there already; never another file.")
 @_format
-def import_command(sheets: tuple[str, ...], key_path: str, out: str, output: str) -> None:
+def import_command(sheets: tuple[str, ...], key_path: str, out: str, force: bool, output: str) -> None:
     """Check sheets that people filled in, a file a person, and write their labels for `bylaw audit --label-sheet`.
 
     Every item has to be there, unchanged, with one of `yes`, `no`, `does not apply` and `cannot say`; the first thing
     that is wrong is named with its line, and nothing is written. Where several people labelled the same answer, most of
     them decide, and among as many the first file does; how far they agree is shown, and on which answers they differ.
+    Labels that are there already are replaced with --force only.
 
     Exit code 0, or 2 for a file that cannot be used.
     """
@@ -310,10 +312,24 @@ def import_command(sheets: tuple[str, ...], key_path: str, out: str, output: str
     from bylaw.runtime.audit.label_sheets import key_of_text, sealed
     from bylaw.runtime.cli.shared import write_whole
 
+    _free_or_exit(out, force)
     with label_sheets_refused():
         labels = imported(key_of_text(text_or_exit(key_path), key_path), sheets)
     write_whole(out, sealed(labels).encode("utf-8"))
     _say_import(labels, output)
+
+
+def _free_or_exit(out: str, force: bool) -> None:
+    """The file of labels is not there yet, or may be replaced: only by --force, and only where it is one of these."""
+    from bylaw.runtime.audit.label_sheets import LABELS_KIND
+
+    place = Path(out)
+    if not place.exists():
+        return
+    if not force:
+        fail(f"`{out}` is there already; name another --out, or replace it with --force", UNUSABLE)
+    if f'"{LABELS_KIND}"' not in (text_or_exit(out) if place.is_file() else ""):
+        fail(f"`{out}` is no file of labels, and --force replaces nothing else; name another --out", UNUSABLE)
 
 
 def _say_import(labels: Labels, output: str) -> None:

@@ -196,6 +196,8 @@ def _run(job: Job, ways: _Ways, meter: Meter) -> int:
     from bylaw.runtime.running.export import holding, summary, write_transcripts
     from bylaw.runtime.running.store import open_store
 
+    if not ways.store.exists():
+        job.require()  # what cannot be asked leaves no empty store behind
     store = open_store(ways.store)
     try:
         store.begin(job.plan)
@@ -225,6 +227,8 @@ def _bring(job: Job, store: RunStore, ways: _Ways) -> tuple[Counter[str], Stoppi
     from bylaw.runtime.running.run import bring_missing, to_ask
 
     missing = len(to_ask(job.plan, store, again=ways.again))
+    if missing:
+        job.require()
     with Bars() as bars:
         if missing:
             bars.stage("samples" if ways.until is None else "samples, until decided", missing)

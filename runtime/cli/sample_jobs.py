@@ -88,7 +88,7 @@ def _settings(wanted: Wanted, kind: str, place: str, model: str) -> dict[str, An
 
 
 def _endpoint_job(wanted: Wanted, prompts: tuple[Prompt, ...], meter: Meter) -> Job:
-    from bylaw.runtime.judges.wire import Endpoint
+    from bylaw.runtime.judges.wire import Endpoint, require_usable
     from bylaw.runtime.running.endpoint import EndpointSampler
     from bylaw.runtime.running.plan import Plan
     from bylaw.runtime.running.run import Job
@@ -107,7 +107,7 @@ def _endpoint_job(wanted: Wanted, prompts: tuple[Prompt, ...], meter: Meter) -> 
         with EndpointSampler(endpoint, store, meter) as sampler:
             yield from sampler.bring(plan, missing, done)
 
-    return Job(plan, bring)
+    return Job(plan, bring, lambda: require_usable(endpoint))
 
 
 def _model_job(wanted: Wanted, prompts: tuple[Prompt, ...], meter: Meter) -> Job:

@@ -186,14 +186,19 @@ class Wire:
         return self.read(answer.content)
 
 
+def require_usable(endpoint: Endpoint) -> None:
+    """Raises JudgeError where the extra `endpoint` is not installed or the key is not set; sends nothing."""
+    Wire(endpoint).close()
+
+
 def _client(endpoint: Endpoint, key: str | None) -> openai.OpenAI:
     try:
         import httpx2
         import openai
     except ImportError as error:
         raise JudgeError(
-            f"a judge behind an address needs the extra `endpoint` ({error.name} is missing): install bylaw with it, "
-            "as in pip install '.[endpoint]'"
+            f"an endpoint needs the extra `endpoint` ({error.name} is missing): install bylaw with it, as in "
+            "pip install '.[endpoint]'"
         ) from error
 
     def before(request: httpx2.Request) -> None:

@@ -99,6 +99,7 @@ def _note(against: Against) -> str:
     )
     said.append(
         f"Intervals are 95%; p comes from {method}, adjusted for {figures.plural(len(against.rules), 'rule')} by the "
-        f"method of {METHODS[against.method]} (found at {figures.stated_percent(against.level)})."
+        f"method of {METHODS[against.method]} (found at {figures.stated_percent(against.level)}). "
+        "Each interval is for its rule alone and is not adjusted: what is found hangs on the adjusted p."
     )
     return " ".join(said)

@@ -28,10 +28,14 @@ BADGE = "uncalibrated"
 
 def corrected_sentence(rate: CorrectedRate) -> str:
     """One sentence for people: what the verdicts say, and what it is worth."""
+    judged = (
+        "the verdicts say nothing of it: none of these answers has one"
+        if rate.judged is None
+        else f"the verdicts alone say {figures.percent(rate.judged)}"
+    )
     said = (
         f"`{rate.term}`: corrected with {figures.plural(rate.labelled, 'label')}, the rate is "
-        f"{figures.percent(rate.value)} (95% sure: {figures.percent_interval(rate.interval)}); the verdicts alone say "
-        f"{figures.percent(rate.judged)}."
+        f"{figures.percent(rate.value)} (95% sure: {figures.percent_interval(rate.interval)}); {judged}."
     )
     if rate.within is not None:
         said += f" By that it is {'kept' if rate.within else 'not kept'}."
@@ -43,7 +47,7 @@ def corrected_rows(rates: Sequence[CorrectedRate]) -> list[tuple[str, ...]]:
     return [
         (
             rate.term,
-            figures.percent(rate.judged),
+            figures.NOTHING if rate.judged is None else figures.percent(rate.judged),
             figures.percent(rate.value),
             figures.percent_interval(rate.interval),
             _share(rate.inverted, rate.inverted_interval),

@@ -35,9 +35,11 @@ def _planted(found: PlantedPower) -> Case:
 
 def _case(term: TermAudit, record: AuditRecord, change: Change | None) -> Case:
     details = "\n".join(_details(term, record, change))
-    failure = Failure(*_kind(term, change), details)
-    is_error = change.status == "not measured" if change is not None else _is_open(term)
-    is_failure = not is_error and (change.status in FAILING if change is not None else state(term) == "broken")
+    failure = Failure(*_kind(term, record, change), details)
+    is_error = change.status == "not measured" if change is not None else _is_open(term, record)
+    is_failure = not is_error and (
+        change.status in FAILING if change is not None else state(term, record) in ("broken", "unshown")
+    )
     return Case(
         f"bylaw.audit.{term.rule}",
         term.term,
@@ -47,17 +49,20 @@ def _case(term: TermAudit, record: AuditRecord, change: Change | None) -> Case:
     )
 
 
-def _is_open(term: TermAudit) -> bool:
+def _is_open(term: TermAudit, record: AuditRecord) -> bool:
     """Whether the gate does not let a clause pass of which nothing is known to be wrong."""
     is_binding = term.kind == "hard" or term.bound is not None or not term.is_scored_enough
-    return state(term) == "unknown" and is_binding
+    return state(term, record) == "unknown" and is_binding
 
 
-def _kind(term: TermAudit, change: Change | None) -> tuple[str, str]:
+def _kind(term: TermAudit, record: AuditRecord, change: Change | None) -> tuple[str, str]:
     if change is not None:
         return change.status, f"{term.term}: {change.reason}"
     words: dict[State, str] = dict(STATES)
-    return state(term), f"{term.term}: {words[state(term)]}; {_measured(term)}"
+    stands = state(term, record)
+    if stands == "unshown":
+        return figures.NOT_SHOWN, f"{term.term}: {figures.NOT_SHOWN}: {figures.not_shown_words(term, record)}"
+    return stands, f"{term.term}: {words[stands]}; {_measured(term)}"
 
 
 def _measured(term: TermAudit) -> str:
@@ -70,7 +75,8 @@ def _measured(term: TermAudit) -> str:
 def _details(term: TermAudit, record: AuditRecord, change: Change | None) -> list[str]:
     lines = [f"{term.location}: {term.clause}", f"measured: {_measured(term)}"]
     if term.bound is not None:
-        lines.append(f"limit: {figures.limit(term)}: {figures.limit_met(term)} {figures.limit_bound(term)}".rstrip())
+        met = figures.limit_outcome(term, None, record)
+        lines.append(f"limit: {figures.limit(term)}: {met} {figures.limit_bound(term)}".rstrip())
     lines.append(f"not applicable: {term.not_applicable:,} of {record.transcripts:,}")
     lines.append(f"unscored: {figures.unscored(term)}")
     lines += [f"  {count:,}: {one_line(reason)}" for reason, count in term.reasons]

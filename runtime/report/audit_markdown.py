@@ -16,8 +16,13 @@ def audit_markdown(record: AuditRecord, comparison: BaselineComparison | None = 
     lines = [title, "", f"**{outcome.result.capitalize()}.** {outcome.headline}", ""]
     lines += [line for remark in outcome.remarks for line in (escape(remark), "")]
     if comparison is not None:
-        lines += ["## Since the baseline", "", escape(baseline_sentence(comparison)), ""]
-        lines += ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
-        lines += ["| " + " | ".join(map(escape, row)) + " |" for row in baseline_rows(comparison)]
-        lines += ["", baseline_note(comparison), *(f"\n{escape(note)}" for note in comparison.notes), ""]
+        lines += [*baseline_lines(comparison), ""]
     return "\n".join(lines) + "\n## What was measured\n" + rest
+
+
+def baseline_lines(comparison: BaselineComparison) -> list[str]:
+    """The section of what changed since the baseline."""
+    lines = ["## Since the baseline", "", escape(baseline_sentence(comparison)), ""]
+    lines += ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
+    lines += ["| " + " | ".join(map(escape, row)) + " |" for row in baseline_rows(comparison)]
+    return [*lines, "", baseline_note(comparison), *(f"\n{escape(note)}" for note in comparison.notes)]

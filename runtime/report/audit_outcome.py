@@ -15,15 +15,16 @@ from typing import Any, Literal
 from bylaw.runtime.audit.baseline import FAILING, BaselineComparison
 from bylaw.runtime.record import AuditRecord, TermAudit, writable
 from bylaw.runtime.report.audit_stopping import power_sentence, stopping_sentence
-from bylaw.runtime.report.figures import limit_met, percent, plural, stated_percent
+from bylaw.runtime.report.figures import NOT_SHOWN, is_not_shown, limit_met, percent, plural, stated_percent
 from bylaw.runtime.report.gate import passes_gate, too_unscored
 from bylaw.runtime.report.text import one_line
 
 SUMMARY_SCHEMA_VERSION = 1
 
-State = Literal["broken", "unknown", "weighed", "kept", "idle"]
+State = Literal["broken", "unshown", "unknown", "weighed", "kept", "idle"]
 STATES: tuple[tuple[State, str], ...] = (
     ("broken", "broken"),
+    ("unshown", NOT_SHOWN),
     ("unknown", "cannot be told"),
     ("weighed", "broken at times, which its weight allows"),
     ("kept", "kept"),
@@ -43,8 +44,14 @@ class Outcome:
     remarks: tuple[str, ...]
 
 
-def state(term: TermAudit) -> State:
-    """How a clause stands. `broken` and `unknown` are just what a gate does not let pass."""
+def state(term: TermAudit, record: AuditRecord | None = None) -> State:
+    """How a clause stands. `broken`, `unshown` and `unknown` are just what a gate does not let pass.
+
+    `unshown` is a limit that asks for a confidence which the answers do not give, though they do not speak against it
+    (`figures.is_not_shown`, which reads `record`).
+    """
+    if is_not_shown(term, record):
+        return "unshown"
     met = limit_met(term)
     if (term.kind == "hard" and (term.violated or term.within is False)) or met == "missed":
         return "broken"
@@ -59,10 +66,10 @@ def state(term: TermAudit) -> State:
     return "unknown" if not term.applicable else "kept"
 
 
-def by_concern(terms: Sequence[TermAudit]) -> tuple[TermAudit, ...]:
+def by_concern(terms: Sequence[TermAudit], record: AuditRecord | None = None) -> tuple[TermAudit, ...]:
     """The worst first: by state, then by how often a clause is broken at least (the low end of its interval)."""
     order = [name for name, _ in STATES]
-    return tuple(sorted(terms, key=lambda term: (order.index(state(term)), -_at_least(term))))
+    return tuple(sorted(terms, key=lambda term: (order.index(state(term, record)), -_at_least(term))))
 
 
 def _at_least(term: TermAudit) -> float:
@@ -75,11 +82,11 @@ def _at_least(term: TermAudit) -> float:
 def outcome_of(record: AuditRecord) -> Outcome:
     """The verdict on all rules that must hold and all limits."""
     binding = [term for term in record.terms if term.kind == "hard" or term.bound is not None]
-    found = {name: [term for term in binding if state(term) == name] for name, _ in STATES}
+    found = {name: [term for term in binding if state(term, record) == name] for name, _ in STATES}
     count = plural(len(binding), "rule or limit", "rules and limits")
-    if found["broken"]:
+    if found["broken"] or found["unshown"]:
         result: Result = "failed"
-        words = f"{len(found['broken'])} of {count} that must be kept {_was(len(found['broken']))} broken."
+        words = _failed(len(found["broken"]), len(found["unshown"]), count)
     elif found["unknown"]:
         result = "cannot be told"
         words = f"Of {count} that must be kept, it cannot be told whether {len(found['unknown'])} were."
@@ -94,6 +101,14 @@ def outcome_of(record: AuditRecord) -> Outcome:
     else:
         result, words = "passed", f"None of {count} that must be kept was found broken."
     return Outcome(result, words, tuple(_remarks(record, found["idle"], result)))
+
+
+def _failed(broken: int, unshown: int, count: str) -> str:
+    """`3 of 4 rules and limits that must be kept were broken, 1 was not shown to be kept.`"""
+    parts = [
+        f"{number} {_was(number)} {words}" for number, words in ((broken, "broken"), (unshown, NOT_SHOWN)) if number
+    ]
+    return ", ".join(parts).replace(" ", f" of {count} that must be kept ", 1) + "."
 
 
 def _why_no_pass(record: AuditRecord) -> str:
@@ -123,7 +138,7 @@ def _remarks(record: AuditRecord, idle: Sequence[TermAudit], result: Result) -> 
         )
     if idle and record.transcripts and len(idle) < len(record.terms):
         said.append(f"{plural(len(idle), 'rule')} of these never applied: nothing is known of {_them(len(idle))}.")
-    weighed = sum(state(term) == "weighed" for term in record.terms)
+    weighed = sum(state(term, record) == "weighed" for term in record.terms)
     if weighed:
         said.append(
             f"{plural(weighed, 'weighed rule')} {_was(weighed)} broken at times. Such rules are traded against others "
@@ -168,22 +183,29 @@ def summary_json(record: AuditRecord, comparison: BaselineComparison | None = No
         "remarks": list(outcome.remarks),
         "gate": passes_gate(record),
         "problems": len(record.problems),
-        "terms": [_term_data(term) for term in record.terms],
+        "terms": [_term_data(term, record) for term in record.terms],
         "most_unscored": record.most_unscored,
         "unscored_too_often": [term.term for term in too_unscored(record)],
         **_together_data(record),
     }
     if comparison is not None:
-        data["baseline"] = {
-            "source": comparison.source,
-            "fails": comparison.fails,
-            "failing": sorted(change.term for change in comparison.changes if change.status in FAILING),
-            "intervals": comparison.intervals,
-            "confidence": comparison.confidence,
-            "changes": [dataclasses.asdict(change) for change in comparison.changes],
-            "notes": list(comparison.notes),
-        }
+        data["baseline"] = baseline_data(comparison)
     return json.dumps(writable(data), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def baseline_data(comparison: BaselineComparison) -> dict[str, Any]:
+    """What a comparison with a baseline found, as plain data that JSON can write."""
+    data = {
+        "source": comparison.source,
+        "fails": comparison.fails,
+        "failing": sorted(change.term for change in comparison.changes if change.status in FAILING),
+        "intervals": comparison.intervals,
+        "confidence": comparison.confidence,
+        "changes": [dataclasses.asdict(change) for change in comparison.changes],
+        "notes": list(comparison.notes),
+    }
+    plain: dict[str, Any] = writable(data)
+    return plain
 
 
 def _together_data(record: AuditRecord) -> dict[str, Any]:
@@ -200,9 +222,9 @@ def _together_data(record: AuditRecord) -> dict[str, Any]:
     return data
 
 
-def _term_data(term: TermAudit) -> dict[str, Any]:
+def _term_data(term: TermAudit, record: AuditRecord) -> dict[str, Any]:
     fields = dataclasses.asdict(dataclasses.replace(term, findings=(), worst_prompt=None))
     # they quote what people and models said
     for name in ("findings", "worst_prompt"):
         del fields[name]
-    return {**fields, "state": state(term)}
+    return {**fields, "state": state(term, record)}

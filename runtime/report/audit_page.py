@@ -155,7 +155,7 @@ def audit_page(record: AuditRecord, answers: AnswerCollector, comparison: Baseli
     made = environment()
     style = made.get_template("audit_page.css.j2").render()
     script = made.get_template("audit_page.js.j2").render()
-    terms = by_concern(record.terms)
+    terms = by_concern(record.terms, record)
     context = {
         "record": record,
         "style": _markup(style),
@@ -164,7 +164,7 @@ def audit_page(record: AuditRecord, answers: AnswerCollector, comparison: Baseli
         "script_hash": _markup(_digest(script)),
         "outcome": outcome_of(record),
         "states": STATES,
-        "state_counts": _state_counts(terms),
+        "state_counts": _state_counts(record, terms),
         "worst": _worst(record, terms, answers),
         "rows": [_row(record, term) for term in terms],
         "sections": _sections(record),
@@ -207,13 +207,25 @@ def _only(record: AuditRecord, terms: Sequence[TermAudit]) -> AuditRecord:
     return replace(record, terms=tuple(terms))
 
 
-def _state_counts(terms: Sequence[TermAudit]) -> list[tuple[str, int]]:
-    counts = [(words, sum(state(term) == name for term in terms)) for name, words in STATES]
+def _state_counts(record: AuditRecord, terms: Sequence[TermAudit]) -> list[tuple[str, int]]:
+    """(What is counted, how many), for those of which there is one. Rules that are weighed and preferences count apart:
+    nothing says of a preference that it is kept."""
+    binding = [term for term in terms if term.kind == "hard" or term.bound is not None]
+    count = figures.plural(len(binding), "rule or limit", "rules and limits")
+    counts = [
+        (
+            f"of {count} that must be kept: {words}",
+            sum(state(t, record) == name for t in binding),
+        )
+        for name, words in STATES
+    ]
+    weighed = sum(state(term, record) == "weighed" for term in terms)
+    counts.append((f"weighed {'rule' if weighed == 1 else 'rules'} broken at times, which the weight allows", weighed))
     return [(words, number) for words, number in counts if number]
 
 
 def _row(record: AuditRecord, term: TermAudit) -> dict[str, Any]:
-    stands = state(term)
+    stands = state(term, record)
     return {"term": term, "state": stands, "words": dict(STATES)[stands], "badge": badge_of(record, term.term)}
 
 
@@ -225,12 +237,12 @@ def _sections(record: AuditRecord) -> dict[str, Any]:
 
 def _worst(record: AuditRecord, terms: Sequence[TermAudit], answers: AnswerCollector) -> list[dict[str, Any]]:
     """The clauses of most concern, with one sentence each."""
-    found = [term for term in terms if state(term) in ("broken", "unknown", "weighed")][:_WORST]
+    found = [term for term in terms if state(term, record) in ("broken", "unshown", "unknown", "weighed")][:_WORST]
     shown = answers.answers
     return [
         {
             "term": term,
-            "state": state(term),
+            "state": state(term, record),
             "sentence": _sentence(record, term),
             "answers": sum(any(each.term == term.term for each in (*a.broken, *a.unscored)) for a in shown),
         }
@@ -250,7 +262,9 @@ def _sentence(record: AuditRecord, term: TermAudit) -> str:
         said += f" (95% sure: {figures.quantity_interval(term.mean_interval)})."
     else:
         said = "Nothing could be measured."
-    if term.bound is not None:
+    if figures.is_not_shown(term, record):
+        said += f" It is {figures.NOT_SHOWN}: {figures.not_shown_words(term, record)}."
+    elif term.bound is not None:
         chance = chance_words(record, term)
         said += f" The limit is {figures.limit(term)}: {figures.limit_met(term)}{', ' * bool(chance)}{chance}."
     if term.unscored:

@@ -1,4 +1,4 @@
-"""An audit in the format SARIF 2.1.0: one result a clause that is broken, missed or cannot be told, at its line.
+"""An audit in the format SARIF 2.1.0: one result a clause that is broken, not shown to be kept or open, at its line.
 
 Columns count Unicode characters. Rules are those of the policy; the transcripts that broke one are related locations.
 """
@@ -23,7 +23,9 @@ from bylaw.runtime.report.audit_verdicts import Places
 from bylaw.runtime.report.text import one_line
 from bylaw.spec.source import Source
 
-_LEVELS: dict[State, str] = {"broken": "error", "unknown": "warning", "weighed": "note", "kept": "none", "idle": "none"}
+_LEVELS: dict[State, str] = {
+    "broken": "error", "unshown": "error", "unknown": "warning", "weighed": "note", "kept": "none", "idle": "none",
+}  # fmt: skip
 _BASELINE: dict[Status, str] = {
     "new": "new", "worse": "updated", "not measured": "updated", "known": "unchanged", "unchanged": "unchanged",
     "better": "updated", "fixed": "absent", "added": "new",
@@ -46,9 +48,9 @@ def audit_sarif(
     for number, term in enumerate(record.terms):
         change = changes.get(term.term)
         is_told = change is not None and change.status in ("fixed", "worse", "not measured")
-        if _LEVELS[state(term)] == "none" and not is_told:
+        if _LEVELS[state(term, record)] == "none" and not is_told:
             continue
-        result = _result(term, number, places[term.term])
+        result = _result(term, record, number, places[term.term])
         if change is not None:
             result["baselineState"] = _BASELINE[change.status]
             result["message"]["text"] += f" Since the baseline: {change.status}; {change.reason}."
@@ -88,15 +90,15 @@ def _rule(term: TermAudit) -> dict[str, Any]:
     }
 
 
-def _result(term: TermAudit, number: int, where: tuple[str, int, int, int, int]) -> dict[str, Any]:
+def _result(term: TermAudit, record: AuditRecord, number: int, where: tuple[str, int, int, int, int]) -> dict[str, Any]:
     path, line, column, end_line, end_column = where
-    level = _LEVELS[state(term)]
+    level = _LEVELS[state(term, record)]
     result: dict[str, Any] = {
         "ruleId": term.term,
         "ruleIndex": number,
         "kind": "fail" if level != "none" else "open" if not term.applicable else "pass",
         "level": level,
-        "message": {"text": _message(term)},
+        "message": {"text": _message(term, record)},
         "locations": [
             {
                 "physicalLocation": {
@@ -108,17 +110,19 @@ def _result(term: TermAudit, number: int, where: tuple[str, int, int, int, int])
             }
         ],
         "partialFingerprints": {"bylawAudit/v1": _fingerprint(term)},
-        "properties": _figures(term),
+        "properties": _figures(term, record),
     }  # fmt: skip
     if term.findings:
         result["relatedLocations"] = [_related(each, order) for order, each in enumerate(term.findings, 1)]
     return result
 
 
-def _message(term: TermAudit) -> str:
+def _message(term: TermAudit, record: AuditRecord) -> str:
     """What was found, in a sentence; a code host shows it beside the line."""
     name = f"{figures.kind(term)} `{term.term}`".capitalize()
-    parts = [f"{name} is {dict(STATES)[state(term)]}: {figures.outcome(term)}"]
+    if state(term, record) == "unshown":
+        return one_line(f"{name} is {figures.NOT_SHOWN}: {figures.not_shown_words(term, record)}") + "."
+    parts = [f"{name} is {dict(STATES)[state(term, record)]}: {figures.outcome(term)}"]
     if term.mean is None and term.applicable:
         parts.append(f" ({figures.broken(term)} answers)")
     if figures.outcome_interval(term) != figures.NOTHING:
@@ -130,10 +134,10 @@ def _message(term: TermAudit) -> str:
     return one_line("".join(parts)) + "."
 
 
-def _figures(term: TermAudit) -> dict[str, Any]:
+def _figures(term: TermAudit, record: AuditRecord) -> dict[str, Any]:
     interval = term.interval or term.mean_interval
     return {
-        "state": state(term),
+        "state": state(term, record),
         "rate": term.rate,
         "mean": term.mean,
         "interval": None if interval is None else [interval.low, interval.high],

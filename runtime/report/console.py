@@ -55,7 +55,7 @@ def _print_audit(record: AuditRecord, console: Console) -> None:
             figures.outcome(term),
             figures.outcome_interval(term),
             figures.broken(term),
-            _limit(term),
+            _limit(term, None, record),
             *([beside_rate(record, term)] if beside else []),
         )
     console.print(table)
@@ -209,8 +209,8 @@ def _rate(term: TermAudit | None) -> str:
     return figures.NOTHING if term is None else f"{figures.outcome(term)} ({figures.outcome_interval(term)})"
 
 
-def _limit(term: TermAudit, budget: BudgetResult | None = None) -> str:
+def _limit(term: TermAudit, budget: BudgetResult | None = None, record: AuditRecord | None = None) -> str:
     if term.bound is None:
         return figures.NOTHING
     worst = "" if term.worst_prompt is None else f"; measured {one_line(figures.limit_bound(term), 160)}"
-    return f"{figures.limit_outcome(term, budget)} ({figures.limit(term)}){worst}"
+    return f"{figures.limit_outcome(term, budget, record)} ({figures.limit(term)}){worst}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from bylaw.runtime.record import BudgetResult, Calibration, Check, Interval, RunRecord, TermAudit
+from bylaw.runtime.record import AuditRecord, BudgetResult, Calibration, Check, Interval, RunRecord, TermAudit
 
 KINDS = (("hard", "hard rule"), ("soft", "soft rule"), ("graded", "preference"), ("budget", "limit"))
 NOTHING = "–"
+NOT_SHOWN = "not shown to be kept"
 
 
 def percent(share: float) -> str:
@@ -112,9 +113,62 @@ def limit_met(term: TermAudit | None, budget: BudgetResult | None = None) -> str
     return "cannot be told" if law == "undetermined" or term.within is None else "met"
 
 
-def limit_outcome(term: TermAudit, budget: BudgetResult | None) -> str:
+def is_not_shown(
+    term: TermAudit, record: AuditRecord | RunRecord | None = None, budget: BudgetResult | None = None
+) -> bool:
+    """Whether a limit is not known to be kept, and not known to be broken either.
+
+    It asks for a confidence, the measured rate or mean keeps it, and only the bound on that does not: there are too few
+    answers, or the rate is too near the limit. A gate does not let it pass. `record` says whether labels corrected the
+    rate, which is then what counts, or whether an audit that stops by itself has shown that the limit is broken.
+    """
+    if term.within is not False or term.bound is None or term.confidence is None:
+        return False
+    if term.sense == "exactly" or term.each_prompt or (budget is not None and budget.status == "missed"):
+        return False  # these are found missed only by what speaks against them
+    stopped = record.stopping.limits if isinstance(record, AuditRecord) and record.stopping is not None else ()
+    if any(each.term == term.term and each.state == "broken" for each in stopped):
+        return False
+    value, interval = _measured(term, record)
+    if value is None:
+        return False
+    known = value if interval is None else interval.high if term.sense == "at least" else interval.low
+    slack = 1e-12 * max(1.0, abs(term.bound))
+    if term.sense == "at least":
+        return min(value, known) >= term.bound - slack
+    return max(value, known) <= term.bound + slack
+
+
+def not_shown_words(term: TermAudit, record: AuditRecord | RunRecord | None = None) -> str:
+    """What there is to say of a limit that is not shown to be kept, without its name."""
+    value, _ = _measured(term, record)
+    assert value is not None
+    assert term.bound is not None
+    assert term.confidence is not None
+    asked = (
+        f"{term.sense or 'at most'} {_stated(term, term.bound)} asked with {stated_percent(term.confidence)} confidence"
+    )
+    few = f"{plural(term.applicable, 'answer')} {'is' if term.applicable == 1 else 'are'} too few or it is too near"
+    corrected = isinstance(record, AuditRecord) and any(rate.term == term.term for rate in record.corrections)
+    return f"{in_unit_of(value, term)}{' corrected with labels' * corrected}, {asked}; {few}"
+
+
+def _measured(term: TermAudit, record: AuditRecord | RunRecord | None) -> tuple[float | None, Interval | None]:
+    """The rate or mean that a limit is judged by, with its 95% interval."""
+    if isinstance(record, AuditRecord):
+        for rate in record.corrections:
+            if rate.term == term.term:
+                return rate.value, rate.interval
+    return (term.rate, term.interval) if term.rate is not None else (term.mean, term.mean_interval)
+
+
+def limit_outcome(
+    term: TermAudit, budget: BudgetResult | None = None, record: AuditRecord | RunRecord | None = None
+) -> str:
     """Whether the limit is kept, in words. Where the law was calibrated to it, the law's own rate is what counts: the
     answers that were handed out lie above a limit that is just met every second time."""
+    if is_not_shown(term, record, budget):
+        return NOT_SHOWN
     met = limit_met(term, budget)
     if budget is None or (met == "met" and term.confidence is not None):
         return met

@@ -151,6 +151,7 @@ def environment() -> Environment:
         figures.nats,
         figures.limit_met,
         figures.limit_outcome,
+        figures.is_not_shown,
         figures.limit_bound,
         figures.strength,
         figures.status,

@@ -71,7 +71,7 @@ def _audit(record: AuditRecord) -> list[str]:
                 figures.broken(term),
                 figures.whole(term.not_applicable),
                 figures.unscored(term),
-                _limit(term),
+                _limit(term, None, record),
                 *([escape(beside_rate(record, term))] if beside else []),
             )
             for term in record.terms
@@ -249,12 +249,14 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _limit(term: TermAudit, budget: BudgetResult | None = None) -> str:
+def _limit(term: TermAudit, budget: BudgetResult | None = None, record: AuditRecord | None = None) -> str:
     if term.bound is None:
         return figures.NOTHING
     bound = figures.limit_bound(term)
     bound = bound if term.worst_prompt is None else escape(bound)  # it holds what the prompt is called
-    return f"{figures.limit_outcome(term, budget)} ({figures.limit(term)})" + (f"; measured {bound}" if bound else "")
+    return f"{figures.limit_outcome(term, budget, record)} ({figures.limit(term)})" + (
+        f"; measured {bound}" if bound else ""
+    )
 
 
 def _rate(term: TermAudit | None) -> str:

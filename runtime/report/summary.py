@@ -9,8 +9,10 @@ from bylaw.runtime.audit.statistics import wilson
 from bylaw.runtime.record import AuditRecord, BudgetResult, RunRecord, TermAudit
 from bylaw.runtime.report.figures import (
     in_unit_of,
+    is_not_shown,
     limit,
     limit_met,
+    not_shown_words,
     outcome,
     percent,
     percent_interval,
@@ -60,7 +62,8 @@ def audit_summary(record: AuditRecord) -> tuple[str, ...]:
         sentences = [f"In {many} there was no rule to break: the policy states limits and preferences only."]
     elif broken:
         sentences = [
-            f"In {many}, {len(broken)} of {plural(len(rules), 'rule')} {_was(len(broken))} broken. {_worst(broken)}"
+            f"In {many}, {len(broken)} of {plural(len(rules), 'rule')} {_was(len(broken))} broken ({_kinds(broken)}). "
+            f"{_worst(broken)}"
         ]
     else:
         sentences = [f"In {many} {_none_broken(rules, record)}."]
@@ -85,6 +88,12 @@ def audit_summary(record: AuditRecord) -> tuple[str, ...]:
     if record.problems:
         sentences.append(f"{plural(len(record.problems), 'part')} of the input could not be read and was left out.")
     return tuple(sentences)
+
+
+def _kinds(broken: Sequence[TermAudit]) -> str:
+    """`3 hard rules and 1 weighed rule`: what was counted."""
+    counts = [(sum(t.kind == kind for t in broken), word) for kind, word in (("hard", "hard"), ("soft", "weighed"))]
+    return " and ".join(plural(count, f"{word} rule") for count, word in counts if count)
 
 
 def _none_broken(rules: Sequence[TermAudit], record: AuditRecord) -> str:
@@ -166,13 +175,15 @@ def _limits(audit: AuditRecord, budgets: Mapping[str, BudgetResult | None]) -> l
     if not limits or not audit.transcripts:
         return []
     met = {t.term: limit_met(t, budgets.get(t.term)) for t in limits}
+    open_ones = [t for t in limits if is_not_shown(t, audit, budgets.get(t.term))]
     kept = sum(words == "met" for words in met.values())
     sentences = [f"{kept} of {plural(len(limits), 'limit')} {_is(len(limits))} met."]
+    sentences.extend(f"Not shown to be kept: {_quoted(t)} ({not_shown_words(t, audit)})." for t in open_ones)
     for wanted in ("missed", "cannot be told"):
         sentences.extend(
             f"{wanted.capitalize()}: {_quoted(t)} ({_corrected(t, audit)}{_seen(t, budgets.get(t.term))}; {limit(t)})."
             for t in limits
-            if met[t.term] == wanted
+            if met[t.term] == wanted and t not in open_ones
         )
     return sentences
 

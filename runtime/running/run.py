@@ -16,10 +16,11 @@ why."""
 
 @dataclass(frozen=True)
 class Job:
-    """A plan and the way to its samples."""
+    """A plan and the way to its samples. `require` raises, before anything is created, where none can be had."""
 
     plan: Plan
     bring: Bring
+    require: Callable[[], None] = lambda: None
 
 
 def to_ask(plan: Plan, store: RunStore | None, *, again: bool = False) -> list[Sample]:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from bylaw.compiler.targets.reward_functions import RuleRewards
 
-BYLAW = "0.0.0"
-POLICY = "mill.desk"
+BYLAW = '0.0.0'
+POLICY = 'mill.desk'
 POLICY_VERSION = "1.0 {{ 7*7 }} # : - [x] `id` $(id) '''"
-POLICY_DIGEST = "sha256:1f593596f58349b4873e7f6798629d9381e3ff05fb82597e25c1298bfdb4fc2e"
-PROGRAM_SHA256 = "798dd0a516bf9e36ad27643373935d80d8c0c7b0e30e17d2ca946eb1b0068a72"
+POLICY_DIGEST = 'sha256:1f593596f58349b4873e7f6798629d9381e3ff05fb82597e25c1298bfdb4fc2e'
+PROGRAM_SHA256 = '798dd0a516bf9e36ad27643373935d80d8c0c7b0e30e17d2ca946eb1b0068a72'
 HARD_PENALTY = 12.0  # nats for a broken hard rule
-UNSCORED = "error"  # what a rule that cannot be told gives: "error", "broken" or "none"
+UNSCORED = 'error'  # what a rule that cannot be told gives: "error", "broken" or "none"
 
 REWARDS = RuleRewards.load(Path(__file__).resolve().parent, POLICY_DIGEST, PROGRAM_SHA256, HARD_PENALTY, UNSCORED)
 NAMES = REWARDS.names
