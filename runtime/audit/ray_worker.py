@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pickle
 import platform
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,9 +21,8 @@ from bylaw.runtime.audit.columns import PART
 from bylaw.runtime.audit.file_parts import FilePart, OtherFile, PartReader
 from bylaw.runtime.audit.inputs import ColumnNames, Limits, TranscriptError
 from bylaw.runtime.audit.part_answers import Answer
-from bylaw.runtime.audit.tally import Tallied, Tallier
+from bylaw.runtime.audit.tally import Tallied, Tallier, batches
 from bylaw.runtime.audit.verdict_parquet import ROWS, VerdictTable
-from bylaw.spec.trace import Trace
 
 _HELD_CHARACTERS = 16_000_000
 """Texts of a part that are held together: a worker needs some hundred megabytes, however large a file is."""
@@ -83,13 +81,13 @@ def _tallied(
 ) -> tuple[Tallied, ...]:
     most = max(1, min(PART, ROWS // max(1, len(program.terms))))
     if verdicts is None:
-        return tuple(tallier.part(traces) for traces in _pieces(reader.traces(), most))
+        return tuple(tallier.part(traces) for traces in batches(reader.traces(), most, _HELD_CHARACTERS))
     place = Path(verdicts) / verdict_file(number)
     beside = place.with_name(f".{place.name}.{platform.node()}.{os.getpid()}.tmp")
     try:
         table = VerdictTable(beside, program)
         found = []
-        for traces in _pieces(reader.traces(), most):
+        for traces in batches(reader.traces(), most, _HELD_CHARACTERS):
             found.append(tallier.part(traces))
             table.add(traces, found[-1].part)
         table.close()
@@ -103,17 +101,3 @@ def _tallied(
 def verdict_file(number: int) -> str:
     """The file with the verdicts on a part."""
     return f"part-{number:06d}.parquet"
-
-
-def _pieces(traces: Iterable[Trace], most: int) -> Iterator[list[Trace]]:
-    """The transcripts in runs that are held in memory together."""
-    piece: list[Trace] = []
-    size = 0
-    for trace in traces:
-        piece.append(trace)
-        size += sum(len(each.content) for each in trace.messages)
-        if len(piece) >= most or size >= _HELD_CHARACTERS:
-            yield piece
-            piece, size = [], 0
-    if piece:
-        yield piece

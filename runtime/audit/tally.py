@@ -204,14 +204,16 @@ class Tallier:
         return self.finish()
 
 
-def batches(traces: Iterable[Trace]) -> Iterator[list[Trace]]:
-    """The traces in runs of a size that is scored together."""
+def batches(
+    traces: Iterable[Trace], texts: int = _BATCH_TEXTS, characters: int = _BATCH_CHARACTERS
+) -> Iterator[list[Trace]]:
+    """The traces in runs of at most `texts`, closed once they hold `characters`; as they are scored together."""
     batch: list[Trace] = []
     size = 0
     for trace in traces:
         batch.append(trace)
         size += sum(len(each.content) for each in trace.messages)
-        if len(batch) >= _BATCH_TEXTS or size >= _BATCH_CHARACTERS:
+        if len(batch) >= texts or size >= characters:
             yield batch
             batch, size = [], 0
     if batch:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bylaw.compiler.evaluate import TermScore, Verdict
 from bylaw.compiler.program import RewardProgram, RewardTerm
+from bylaw.runtime.audit.columns import VERDICTS, code_of
 from bylaw.runtime.audit.scanning import Scanner
 from bylaw.runtime.audit.tally import batches, score
 from bylaw.runtime.record import AuditRecord, writable
@@ -69,9 +70,7 @@ def judged(program: RewardProgram, traces: Iterable[Trace], record: AuditRecord)
 
 def verdict_of(found: TermScore) -> Verdict:
     """The verdict as it is counted: what has no value is unscored."""
-    if found.value is None and found.verdict is not Verdict.NOT_APPLICABLE:
-        return Verdict.UNSCORED
-    return found.verdict
+    return VERDICTS[code_of(found)]
 
 
 # -------------------------------------------------------------------------------------------------------- JSON Lines
